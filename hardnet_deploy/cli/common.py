@@ -1,0 +1,112 @@
+"""What every command shares: its options, how results and errors leave it, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from hardnet_deploy.errors import EXIT_CODES, HardnetDeployError
+
+P = ParamSpec("P")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Take an artifact without a manifest, or one that changed; every result is marked."),
+]
+
+EXIT_CODE_HELP = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES) + "."
+INTERRUPTED = 130
+
+
+def emit_json(document: Any) -> None:
+    """Print ``document`` as the one JSON document of this run."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def emit(line: str = "") -> None:
+    """Print one line of the result on stdout."""
+    typer.echo(line)
+
+
+def note(line: str) -> None:
+    """Print one line of progress or warning on stderr."""
+    typer.echo(line, err=True)
+
+
+def _report(error: HardnetDeployError, *, as_json: bool, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    note("error: " + "\n".join(error.lines()))
+    if as_json:
+        emit_json(error.as_dict())
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn errors into one message and their exit code; the traceback only comes with ``--debug``.
+
+    The command's own parameters ``json`` and ``debug`` decide how.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json, debug = bool(kwargs.get("json")), bool(kwargs.get("debug"))
+        try:
+            function(*args, **kwargs)
+        except HardnetDeployError as error:
+            _report(error, as_json=as_json, debug=debug)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            note("interrupted: nothing was left half-written")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001  the last resort: a fault of ours still ends in one sentence
+            if debug:
+                traceback.print_exc(file=sys.stderr)
+            fault = HardnetDeployError(
+                f"hardnet-deploy failed unexpectedly: {type(error).__name__}: {error}",
+                next_step="run the command again with --debug and report what it prints",
+            )
+            _report(fault, as_json=as_json, debug=False)
+            raise typer.Exit(fault.exit_code) from None
+
+    return wrapper
+
+
+class StageProgress:
+    """Shows which stage of a workflow runs: a bar on a terminal, plain lines elsewhere; always on stderr."""
+
+    def __init__(self, update: Callable[[str, int, int], None]) -> None:
+        self._update = update
+
+    def __call__(self, stage: str, index: int, total: int) -> None:
+        """``stage`` begins: number ``index`` (from 1) of ``total``."""
+        self._update(stage, index, total)
+
+
+@contextlib.contextmanager
+def stages(*, prefix: str = "") -> Iterator[StageProgress]:
+    """Progress over named stages, for as long as the block runs."""
+    if not sys.stderr.isatty():
+        yield StageProgress(lambda stage, index, total: note(f"{prefix}[{index}/{total}] {stage}"))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def update(stage: str, index: int, total: int) -> None:
+            bar.update(task, description=f"{prefix}{stage}", completed=index - 1, total=total)
+
+        yield StageProgress(update)

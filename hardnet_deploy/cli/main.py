@@ -1,0 +1,46 @@
+"""The ``hardnet-deploy`` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hardnet_deploy import __version__
+from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit
+from hardnet_deploy.cli.demo_cmd import demo
+from hardnet_deploy.cli.detect_cmd import detect
+from hardnet_deploy.cli.doctor_cmd import doctor
+from hardnet_deploy.cli.export_cmd import export
+from hardnet_deploy.cli.models_cmd import models
+from hardnet_deploy.cli.targets_cmd import targets
+
+app = typer.Typer(
+    name="hardnet-deploy",
+    help="Take a HarDNet detector from its PyTorch checkpoint to a verified file that still detects the same things.",
+    epilog=EXIT_CODE_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (models, targets, doctor, export, detect, demo):
+    app.command(epilog=EXIT_CODE_HELP)(command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        emit(f"hardnet-deploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,96 @@
+# ruff: noqa: TID253  (this module is torch and onnx code; whoever imports it wants both)
+"""A registered network as one self-contained ONNX model.
+
+The graph is written directly, from the traced network, at the opset that was asked for. Neither of PyTorch's exporters
+is used: see docs/adr/0003-own-onnx-writer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+from torch import nn
+
+from hardnet_deploy.errors import ExportError
+from hardnet_deploy.export.detection_tail import BOXES, CONF, LOC, SCORES, write_detection_tail
+from hardnet_deploy.export.graph_builder import GraphBuilder
+from hardnet_deploy.export.network import NetworkWriter
+from hardnet_deploy.export.nms import DETECTION_OUTPUTS, write_efficient_nms, write_onnx_nms
+from hardnet_deploy.models.trace import LOGITS_NAME, trace
+from hardnet_deploy.specs import ModelSpec, Thresholds
+
+Outputs = Literal["raw", "boxes", "detections"]
+NmsKind = Literal["efficient", "onnx"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+    """What the exported graph looks like.
+
+    Args:
+        outputs: Where the graph of a detector ends. Backbones always end at ``logits``.
+        nms: Which NMS closes a graph of detections.
+        thresholds: Of that NMS; None where there is none.
+        opset: Standard operator set, 13 to 21.
+        batch: Images in a batch; None for any number.
+    """
+
+    outputs: Outputs
+    nms: NmsKind
+    thresholds: Thresholds | None
+    opset: int
+    batch: int | None
+
+
+def output_names(spec: ModelSpec, options: GraphOptions) -> tuple[str, ...]:
+    """Names of the graph's outputs, in order."""
+    if spec.head is None:
+        return (LOGITS_NAME,)
+    return {"raw": (LOC, CONF), "boxes": (BOXES, SCORES), "detections": DETECTION_OUTPUTS}[options.outputs]
+
+
+def build_graph(
+    model: nn.Module, spec: ModelSpec, options: GraphOptions, *, renames: Mapping[str, str], doc: str
+) -> onnx.ModelProto:
+    """Write ``model`` as ONNX.
+
+    Args:
+        model: In eval mode, float32, fused or not.
+        spec: What it is.
+        options: What the graph looks like.
+        renames: Folded convolution to the batch norm it absorbed, so that tensors keep their names.
+        doc: Stored as the graph's doc string.
+
+    Returns:
+        A model that passed the ONNX checker and strict shape inference, with the opset that was asked for.
+
+    Raises:
+        ExportError: A layer has no writer, or the result fails a check.
+    """
+    builder = GraphBuilder(opset=options.opset, name=spec.name)
+    NetworkWriter(builder, trace(model, renames=renames), batch=options.batch, size=spec.preprocess.size).write()
+    if spec.head is not None and options.outputs != "raw":
+        write_detection_tail(builder, spec.head)
+        if options.outputs == "detections":
+            assert options.thresholds is not None
+            if options.nms == "efficient":
+                write_efficient_nms(builder, options.thresholds)
+            else:
+                write_onnx_nms(builder, spec.head, options.thresholds)
+    exported = builder.model(output_names(spec, options), doc=doc)
+    _check(exported, options)
+    return exported
+
+
+def _check(model: onnx.ModelProto, options: GraphOptions) -> None:
+    written = {entry.domain: entry.version for entry in model.opset_import}
+    if written.get("") != options.opset:
+        raise ExportError(f"the graph came out with opset {written.get('')}", wanted=f"opset {options.opset}")
+    try:
+        onnx.checker.check_model(model)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError("the exported graph fails the ONNX checker", got=str(error)) from error

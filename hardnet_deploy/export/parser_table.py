@@ -1,0 +1,149 @@
+"""What each generation of TensorRT's ONNX parser takes: opsets, operators, element types, limits of attributes.
+
+The operator sets are those marked as supported in ``docs/operators.md`` of onnx/onnx-tensorrt: the branch 8.2-GA, the
+additions listed for 8.4, 8.5 and 8.6 in its ``docs/Changelog.md``, and the table of 10.0-GA with the additions up to
+10.15. For TensorRT 11 the operators are those of 10; its opset range is from NVIDIA's ONNX Opset Guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from hardnet_deploy.targets import TensorRTFamily
+
+PLUGIN_OP: Final = "EfficientNMS_TRT"
+PLUGIN_DOMAIN: Final = "TRT"
+PLUGIN_SOURCE: Final = "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin/README.md"
+PLUGIN_ATTRIBUTES: Final = (
+    "score_threshold",
+    "iou_threshold",
+    "max_output_boxes",
+    "background_class",
+    "score_activation",
+    "box_coding",
+)
+"""All are required since TensorRT 8.6; before, an omitted one keeps the value of the node created last."""
+
+MIN_PLUGIN_SCORE: Final = 0.007
+"""Below this score threshold the plugin takes a path that can emit rows of score -32768."""
+MIN_PLUGIN_SCORE_SOURCE: Final = "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin/efficientNMSInference.cu"
+
+TOPK_LIMIT: Final = 3840
+TOPK_SOURCE: Final = "onnx/onnx-tensorrt:docs/operators.md (10.15, row TopK: K must be less than 3840)"
+
+RESIZE_ALLOWED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "mode": ("nearest", "linear"),
+        "coordinate_transformation_mode": (
+            "half_pixel",
+            "pytorch_half_pixel",
+            "tf_half_pixel_for_nn",
+            "asymmetric",
+            "align_corners",
+        ),
+        "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
+        "keep_aspect_ratio_policy": ("stretch",),
+    }
+)
+
+_OPS_82 = frozenset(
+    """
+    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip Concat
+    Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu
+    Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool
+    GlobalMaxPool Greater GreaterOrEqual GRU HardSigmoid Identity If ImageScaler InstanceNormalization IsNaN LeakyRelu
+    Less LessOrEqual Log LogSoftmax Loop LRN LSTM LpNormalization LpPool MatMul Max MaxPool Mean Min Mul Neg Not Or Pad
+    ParametricSoftplus Pow PRelu QuantizeLinear RandomUniform RandomUniformLike Range ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
+    ReverseSequence RNN Round ScaledTanh Scan Scatter ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size
+    Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose
+    Unsqueeze Upsample Where
+    """.split()
+)
+_OPS_86 = _OPS_82 | frozenset(
+    """
+    GridSample GroupNormalization HardSwish IsInf LayerNormalization MeanVarianceNormalization Mod NonMaxSuppression
+    NonZero OneHot RandomNormal RandomNormalLike Reciprocal RoiAlign Shrink Trilu Xor
+    """.split()
+)
+_OPS_10 = _OPS_86 | frozenset("CastLike Gelu Hardmax Mish".split())
+
+_DTYPES_82 = frozenset({"FLOAT", "FLOAT16", "DOUBLE", "INT8", "INT32", "INT64", "BOOL"})
+_DTYPES_10 = _DTYPES_82 | {"BFLOAT16", "FLOAT8E4M3FN", "INT4"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParserRow:
+    """One generation of the parser.
+
+    Args:
+        family: The TensorRT generation.
+        min_opset: Lowest opset.
+        max_opset: Highest opset that every release of the generation takes.
+        ops: Standard operators it imports faithfully.
+        dtypes: Element types by their ONNX names, for any tensor.
+        uint8_io: True where uint8 may be the type of a graph input or output.
+        casts_int64: True where int64 becomes int32.
+        source: Where the operators and opsets are listed.
+    """
+
+    family: TensorRTFamily
+    min_opset: int
+    max_opset: int
+    ops: frozenset[str]
+    dtypes: frozenset[str]
+    uint8_io: bool
+    casts_int64: bool
+    source: str
+
+
+PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
+    {
+        row.family: row
+        for row in (
+            ParserRow(
+                family="8.2",
+                min_opset=7,
+                max_opset=13,
+                ops=_OPS_82,
+                dtypes=_DTYPES_82,
+                uint8_io=False,
+                casts_int64=True,
+                source="onnx/onnx-tensorrt@8.2-GA:docs/operators.md",
+            ),
+            ParserRow(
+                family="8.6",
+                min_opset=7,
+                max_opset=17,
+                ops=_OPS_86,
+                dtypes=_DTYPES_82,
+                uint8_io=True,
+                casts_int64=True,
+                source="onnx/onnx-tensorrt@8.6-GA:docs/operators.md",
+            ),
+            ParserRow(
+                family="10",
+                min_opset=9,
+                max_opset=20,
+                ops=_OPS_10,
+                dtypes=_DTYPES_10,
+                uint8_io=True,
+                casts_int64=False,
+                source="onnx/onnx-tensorrt@10.0-GA:docs/operators.md",
+            ),
+            ParserRow(
+                family="11",
+                min_opset=9,
+                max_opset=25,
+                ops=_OPS_10,
+                dtypes=_DTYPES_10,
+                uint8_io=True,
+                casts_int64=False,
+                source="https://docs.nvidia.com/deeplearning/tensorrt/latest/reference/onnx-opset-guide.html",
+            ),
+        )
+    }
+)

@@ -1,0 +1,1 @@
+"""Anything that maps named inputs to named outputs: PyTorch, ONNX Runtime, engines."""

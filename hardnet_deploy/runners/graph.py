@@ -1,0 +1,105 @@
+# ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
+"""Reading an ONNX model and cutting parts out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import helper
+
+from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.specs import TensorInfo
+
+
+def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
+    """The model in ``content``, checked.
+
+    Args:
+        content: A serialised ModelProto.
+        source: Where it came from, for messages.
+
+    Raises:
+        InputFileError: Not ONNX, truncated, with external data, or failing the ONNX checker.
+    """
+    again = f"export it again, or check where {source} comes from"
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise InputFileError(
+            f"{source} is not an ONNX model, or is cut short", got=f"{len(content)} bytes", next_step=again
+        ) from error
+    if not model.graph.node:
+        raise InputFileError(
+            f"{source} is not an ONNX model, or is cut short", got="a graph without nodes", next_step=again
+        )
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputFileError(
+            f"{source} keeps its weights in other files",
+            wanted="one self-contained ONNX file",
+            next_step="save it with its external data embedded",
+        )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise InputFileError(
+            f"{source} fails the ONNX checker", got=str(error).splitlines()[0], next_step=again
+        ) from error
+    return model
+
+
+def tensor_infos(values: Sequence[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
+    """Names, element types and shapes (-1 for dynamic dimensions) of graph inputs or outputs."""
+    infos = []
+    for value in values:
+        kind = value.type.tensor_type
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        infos.append(TensorInfo(name=value.name, dtype=dtype, shape=shape))
+    return tuple(infos)
+
+
+def tensor_names(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Every tensor that a node makes, in topological order."""
+    return tuple(name for node in model.graph.node for name in node.output if name)
+
+
+def cut(model: onnx.ModelProto, outputs: Sequence[str], *, inputs: Sequence[str] = ()) -> onnx.ModelProto:
+    """The part of ``model`` that computes ``outputs``, as a model of its own.
+
+    Args:
+        model: Left as it is.
+        outputs: Tensors of the graph that become its outputs.
+        inputs: Tensors of the graph that become inputs instead of being computed.
+
+    Raises:
+        InputFileError: A tensor is not in the graph, or its shape is not known.
+    """
+    graph = model.graph
+    known = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
+    absent = [name for name in (*outputs, *inputs) if name not in known]
+    if absent:
+        raise InputFileError(
+            f"the graph has no tensor called {', '.join(absent)}", next_step="export the model again with this version"
+        )
+    producers = {name: node for node in graph.node for name in node.output}
+    needed: set[str] = set()
+    pending = list(outputs)
+    while pending:
+        name = pending.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        if name not in inputs and name in producers:
+            pending += [source for source in producers[name].input if source]
+    computed = [node for node in graph.node if any(name in needed and name not in inputs for name in node.output)]
+    read = {name for node in computed for name in node.input}
+    part = helper.make_graph(
+        computed,
+        graph.name,
+        [known[value.name] for value in graph.input if value.name in needed] + [known[name] for name in inputs],
+        [known[name] for name in outputs],
+        initializer=[tensor for tensor in graph.initializer if tensor.name in read],
+    )
+    return helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
