@@ -36,7 +36,15 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _BEHAVIOUR = (
-    *("forward", "_conv_forward", "_output_padding", "_check_input_dim", "__call__", "_call_impl", "_wrapped_call_impl"),
+    *(
+        "forward",
+        "_conv_forward",
+        "_output_padding",
+        "_check_input_dim",
+        "__call__",
+        "_call_impl",
+        "_wrapped_call_impl",
+    ),
     *("__getattr__", "__getattribute__", "weight", "bias", "running_mean", "running_var", "training", "eps"),
 )
 """What a subclass must not define if it is to compute what its base class computes."""
@@ -84,7 +92,7 @@ _CALLS = ("forward", "_conv_forward", "_check_input_dim")
 
 
 def shared_parameters(model: nn.Module) -> dict[int, set[str]]:
-    """id of each parameter that more than one module (or name) holds -> its names."""
+    """Identity of each parameter that more than one module (or name) holds -> its names."""
     names: dict[int, set[str]] = defaultdict(set)
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -95,14 +103,15 @@ def shared_parameters(model: nn.Module) -> dict[int, set[str]]:
 def batchnorm_stats(batchnorm: nn.Module) -> BatchNormStats:
     """Parameters and running statistics as float64 arrays. The batch norm must have running statistics."""
     assert isinstance(batchnorm, _BatchNorm)
-    mean, var = batchnorm.running_mean, batchnorm.running_var
-    assert mean is not None
-    assert var is not None
+    assert batchnorm.running_mean is not None
+    assert batchnorm.running_var is not None
+    gamma: Tensor | None = batchnorm.weight  # torch declares these as never None, which affine=False makes them
+    beta: Tensor | None = batchnorm.bias
     return BatchNormStats(
-        gamma=None if batchnorm.weight is None else as_float64(batchnorm.weight),
-        beta=None if batchnorm.bias is None else as_float64(batchnorm.bias),
-        mean=as_float64(mean),
-        var=as_float64(var),
+        gamma=_optional(gamma),
+        beta=_optional(beta),
+        mean=as_float64(batchnorm.running_mean),
+        var=as_float64(batchnorm.running_var),
         eps=batchnorm.eps,
     )
 
@@ -117,7 +126,7 @@ def folded_arrays(layer: Linearity, batchnorm: nn.Module) -> tuple[Array, Array]
     transposed = isinstance(layer, TRANSPOSED)
     return fold_batchnorm(
         as_float64(layer.weight),
-        None if layer.bias is None else as_float64(layer.bias),
+        _optional(layer.bias),
         batchnorm_stats(batchnorm),
         out_axis=1 if transposed else 0,
         groups=layer.groups if isinstance(layer, TRANSPOSED) else 1,
@@ -128,6 +137,10 @@ def as_float64(tensor: Tensor) -> Array:
     """The values of ``tensor`` as a float64 array on the CPU; exact for every floating dtype."""
     array: Array = tensor.detach().to("cpu", torch.float64).numpy()
     return array
+
+
+def _optional(tensor: Tensor | None) -> Array | None:
+    return None if tensor is None else as_float64(tensor)
 
 
 def rounded_once(values: Array, like: Tensor) -> Tensor:
@@ -154,7 +167,8 @@ def rounded_once(values: Array, like: Tensor) -> Tensor:
 
 def _float32_rounded_to_odd(values: Array) -> Array:
     nearest = values.astype(np.float32)
-    toward_zero = np.where(np.abs(nearest.astype(np.float64)) > np.abs(values), np.nextafter(nearest, np.float32(0)), nearest)
+    too_far = np.abs(nearest.astype(np.float64)) > np.abs(values)
+    toward_zero = np.where(too_far, np.nextafter(nearest, np.float32(0)), nearest)
     inexact = toward_zero.astype(np.float64) != values
     odd: Array = (toward_zero.view(np.uint32) | inexact.astype(np.uint32)).view(np.float32)
     return odd

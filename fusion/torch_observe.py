@@ -186,11 +186,11 @@ def _fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
     }
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Every operation on tensors; reading a shape or a dtype is none."""
 
     def __init__(self, run: _Run) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._run = run
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

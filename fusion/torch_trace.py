@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,23 +65,28 @@ def trace_model(model: nn.Module, seen: Observation) -> Trace:
         seen: The run of that model: modules it did not call are left out, and arguments without tensors are taken
             as they were, since they choose the control flow.
     """
+    path_of = {id(module): path for path, module in model.named_modules()}
     parts: list[Part] = []
     untraced: list[Untraced] = []
-    # A generation of modules at a time: the model, then the children of what could not be traced, and so on.
-    waiting = [("", model)]
+    waiting, met = [model], set[int]()
     while waiting:
-        path, module = waiting.pop(0)
-        if is_batchnorm(module) or not any(is_batchnorm(child) for child in module.modules()):
+        module = waiting.pop(0)
+        if id(module) in met or is_batchnorm(module) or not any(is_batchnorm(child) for child in module.modules()):
             continue
+        met.add(id(module))
+        path = path_of[id(module)]
         if isinstance(module, nn.ModuleList | nn.ModuleDict) or not seen.calls[path]:
-            waiting += _children(path, module)
+            waiting += module.children()
             continue
-        part, failures = _trace_part(path, module, seen.arguments.get(path, {}))
-        if part is not None:
-            parts.append(part)
-        for failure in failures:
-            untraced.append(Untraced(path=_join(path, failure.path), why=failure.why))
-            waiting += _children(_join(path, failure.path), module.get_submodule(failure.path))
+        graph, failures = _trace_part(module, seen.arguments.get(path, {}))
+        if graph is not None:
+            targets = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+            paths = {target: path_of[id(module.get_submodule(target))] for target in targets}
+            parts.append(Part(path=path, graph=graph, paths=paths))
+        for name, why in failures.items():
+            closed = module.get_submodule(name)
+            untraced.append(Untraced(path=path_of[id(closed)], why=why))
+            waiting += closed.children()
     return Trace(parts=tuple(parts), untraced=tuple(untraced))
 
 
@@ -102,8 +107,11 @@ def copy_module(module: nn.Module, *, share_tensors: bool = False) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
-def _trace_part(path: str, module: nn.Module, fixed: Mapping[str, Any]) -> tuple[Part | None, list[Untraced]]:
-    """The module's graph and the descendants that had to stay closed; (None, [itself]) where it cannot be traced."""
+def _trace_part(module: nn.Module, fixed: Mapping[str, Any]) -> tuple[fx.Graph | None, dict[str, str]]:
+    """The module's graph, and the descendants that had to stay closed: name -> why.
+
+    (None, {"": why}) where its own forward cannot be traced.
+    """
     closed: dict[str, str] = {}
     while True:
         tracer = _Tracer(closed)
@@ -111,19 +119,12 @@ def _trace_part(path: str, module: nn.Module, fixed: Mapping[str, Any]) -> tuple
         try:
             with undisturbed_rng(module), warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
-                graph = tracer.trace(subject, concrete_args=dict(fixed) or None)
+                return tracer.trace(subject, concrete_args=dict(fixed) or None), closed
         except Exception as error:  # noqa: BLE001 - forward is the user's code and may raise anything
             why = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
             if tracer.failed is None:
-                return None, [Untraced(path="", why=why)]
+                return None, {"": why}
             closed[tracer.failed] = why
-        else:
-            names = {id(child): name for name, child in subject.named_modules()}
-            targets = {str(node.target) for node in graph.nodes if node.op == "call_module"}
-            paths = {target: _join(path, names[id(subject.get_submodule(target))]) for target in targets}
-            return Part(path=path, graph=graph, paths=paths), [
-                Untraced(path=name, why=why) for name, why in closed.items()
-            ]
 
 
 class _Tracer(fx.Tracer):
@@ -138,7 +139,7 @@ class _Tracer(fx.Tracer):
         own = isinstance(m, LINEARITIES) or is_batchnorm(m) or module_qualified_name in self._closed
         return own or (super().is_leaf_module(m, module_qualified_name) and not any(True for _ in m.children()))
 
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
@@ -146,11 +147,3 @@ class _Tracer(fx.Tracer):
             if self.failed is None and name and not self.is_leaf_module(m, name):
                 self.failed = name
             raise
-
-
-def _children(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((_join(path, name), child) for name, child in module.named_children())
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name

@@ -102,7 +102,7 @@ class FoldVerification:
         sentences = list(self.problems)
         if not self.outputs:
             sentences.append("no output was compared: the model returned no tensor with elements")
-        sentences += [f"folded layer {shown(path)} was not compared: the example did not reach it" for path in self.missing]
+        sentences += [f"folded layer {shown(path)} was not compared: the run did not reach it" for path in self.missing]
         sentences += [
             f"folded layer {shown(layer.conv)}: its stored weights are not the folded ones, rounded once"
             for layer in self.layers

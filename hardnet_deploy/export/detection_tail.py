@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
 """From the heads' outputs to boxes and scores: softmax and SSD decoding in float32 inside the graph.
 
 With priors (cx, cy, w, h) and variances (v0, v1), from loc = (dx, dy, dw, dh):
@@ -17,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from hardnet_deploy.export.graph_builder import GraphBuilder, Shape
+from hardnet_deploy.export.options import BOXES, CONF, LOC, SCORES
 from hardnet_deploy.specs import DetectorHead
 
-LOC, CONF, BOXES, SCORES = "loc", "conf", "boxes", "scores"
 BOX_SIDES: Final = 4
 
 

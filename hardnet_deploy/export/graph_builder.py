@@ -13,9 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hardnet_deploy import __version__
 from hardnet_deploy.errors import ExportError
+from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET
 
-MIN_OPSET: Final = 13  # the first with per-channel quantisation, and the newest that TensorRT 8.2 reads
-MAX_OPSET: Final = 21  # every op written here means the same from 13 to this one
 IR_VERSION_OF_OPSET: Final = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 PLUGIN_DOMAIN: Final = "TRT"
 BATCH_AXIS: Final = "batch"

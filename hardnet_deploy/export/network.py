@@ -153,7 +153,7 @@ class NetworkWriter:
         self._builder.node("Gemm", inputs, self._name(node), self._shape(node), name=path, transB=1)
 
     def _l2norm(self, module: L2Norm, path: str, node: fx.Node) -> None:
-        """x / (sqrt(sum_c x^2) + 1e-10) * weight, spelled out: LpNormalization guards division differently."""
+        """X / (sqrt(sum_c x^2) + 1e-10) * weight, spelled out: LpNormalization guards division differently."""
         source_node = node.args[0]
         assert isinstance(source_node, fx.Node)
         source = self._name(source_node)

@@ -13,35 +13,27 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto
 
-from hardnet_deploy.errors import UsageError
-from hardnet_deploy.export.detection_tail import BOX_SIDES, BOXES, SCORES
+from hardnet_deploy.errors import ExportError
+from hardnet_deploy.export.detection_tail import BOX_SIDES
 from hardnet_deploy.export.graph_builder import BATCH_AXIS, PLUGIN_DOMAIN, Dim, GraphBuilder
+from hardnet_deploy.export.options import (
+    BOXES,
+    DETECTION_BOXES,
+    DETECTION_CLASSES,
+    DETECTION_SCORES,
+    NUM_DETECTIONS,
+    SCORES,
+)
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.specs import DetectorHead, Thresholds
 
 PLUGIN_OP: Final = "EfficientNMS_TRT"
 
-NUM_DETECTIONS: Final = "num_detections"
-DETECTION_BOXES: Final = "detection_boxes"
-DETECTION_SCORES: Final = "detection_scores"
-DETECTION_CLASSES: Final = "detection_classes"
-DETECTION_OUTPUTS: Final = (NUM_DETECTIONS, DETECTION_BOXES, DETECTION_SCORES, DETECTION_CLASSES)
-
-
-def refuse_low_threshold(score_threshold: float) -> None:
-    """Raise UsageError where the plugin cannot honour ``score_threshold``."""
-    if score_threshold < SMALLEST_SCORE_THRESHOLD:
-        raise UsageError(
-            f"a score threshold of {score_threshold:g} cannot be used with EfficientNMS_TRT",
-            got=f"below {SMALLEST_SCORE_THRESHOLD} the plugin's other code path can emit rows with a score of -32768 as detections",
-            wanted=f"{SMALLEST_SCORE_THRESHOLD} or more",
-            next_step="raise --score-threshold, or use --nms onnx",
-        )
-
 
 def write_efficient_nms(builder: GraphBuilder, thresholds: Thresholds) -> None:
     """Attach EfficientNMS_TRT, every attribute written: the plugin's creator keeps what an earlier node set."""
-    refuse_low_threshold(thresholds.score)
+    if thresholds.score < SMALLEST_SCORE_THRESHOLD:
+        raise ExportError(f"EfficientNMS_TRT does not honour a score threshold of {thresholds.score:g}")
     batch = builder.shapes[BOXES][0]
     kept = thresholds.max_detections
     builder.nodes(

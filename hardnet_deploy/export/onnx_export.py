@@ -8,48 +8,18 @@ is used: see docs/adr/0003-own-onnx-writer.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import onnx
 from torch import nn
 
 from hardnet_deploy.errors import ExportError
-from hardnet_deploy.export.detection_tail import BOXES, CONF, LOC, SCORES, write_detection_tail
+from hardnet_deploy.export.detection_tail import write_detection_tail
 from hardnet_deploy.export.graph_builder import GraphBuilder
 from hardnet_deploy.export.network import NetworkWriter
-from hardnet_deploy.export.nms import DETECTION_OUTPUTS, write_efficient_nms, write_onnx_nms
-from hardnet_deploy.models.trace import LOGITS_NAME, trace
-from hardnet_deploy.specs import ModelSpec, Thresholds
-
-Outputs = Literal["raw", "boxes", "detections"]
-NmsKind = Literal["efficient", "onnx"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphOptions:
-    """What the exported graph looks like.
-
-    Args:
-        outputs: Where the graph of a detector ends. Backbones always end at ``logits``.
-        nms: Which NMS closes a graph of detections.
-        thresholds: Of that NMS; None where there is none.
-        opset: Standard operator set, 13 to 21.
-        batch: Images in a batch; None for any number.
-    """
-
-    outputs: Outputs
-    nms: NmsKind
-    thresholds: Thresholds | None
-    opset: int
-    batch: int | None
-
-
-def output_names(spec: ModelSpec, options: GraphOptions) -> tuple[str, ...]:
-    """Names of the graph's outputs, in order."""
-    if spec.head is None:
-        return (LOGITS_NAME,)
-    return {"raw": (LOC, CONF), "boxes": (BOXES, SCORES), "detections": DETECTION_OUTPUTS}[options.outputs]
+from hardnet_deploy.export.nms import write_efficient_nms, write_onnx_nms
+from hardnet_deploy.export.options import GraphOptions, output_names
+from hardnet_deploy.models.trace import trace
+from hardnet_deploy.specs import ModelSpec
 
 
 def build_graph(

@@ -14,8 +14,6 @@ from typing import Final
 
 from hardnet_deploy.targets import TensorRTFamily
 
-PLUGIN_OP: Final = "EfficientNMS_TRT"
-PLUGIN_DOMAIN: Final = "TRT"
 PLUGIN_SOURCE: Final = "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin/README.md"
 PLUGIN_ATTRIBUTES: Final = (
     "score_threshold",
@@ -27,8 +25,6 @@ PLUGIN_ATTRIBUTES: Final = (
 )
 """All are required since TensorRT 8.6; before, an omitted one keeps the value of the node created last."""
 
-MIN_PLUGIN_SCORE: Final = 0.007
-"""Below this score threshold the plugin takes a path that can emit rows of score -32768."""
 MIN_PLUGIN_SCORE_SOURCE: Final = "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin/efficientNMSInference.cu"
 
 TOPK_LIMIT: Final = 3840
@@ -49,8 +45,7 @@ RESIZE_ALLOWED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-_OPS_82 = frozenset(
-    """
+_NAMES_82 = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip Concat
     Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu
     Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool
@@ -61,15 +56,18 @@ _OPS_82 = frozenset(
     ReverseSequence RNN Round ScaledTanh Scan Scatter ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size
     Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose
     Unsqueeze Upsample Where
-    """.split()
-)
-_OPS_86 = _OPS_82 | frozenset(
-    """
+"""
+_NAMES_ADDED_86 = """
     GridSample GroupNormalization HardSwish IsInf LayerNormalization MeanVarianceNormalization Mod NonMaxSuppression
     NonZero OneHot RandomNormal RandomNormalLike Reciprocal RoiAlign Shrink Trilu Xor
-    """.split()
-)
-_OPS_10 = _OPS_86 | frozenset("CastLike Gelu Hardmax Mish".split())
+"""
+_NAMES_ADDED_10 = "CastLike Gelu Hardmax Mish"
+_REDUCTIONS = "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum"
+
+_OPS_82 = frozenset(_NAMES_82.split())
+_OPS_86 = _OPS_82 | frozenset(_NAMES_ADDED_86.split())
+_OPS_10 = _OPS_86 | frozenset(_NAMES_ADDED_10.split())
+_FLOAT_ONLY_86 = frozenset(_REDUCTIONS.split()) | {"ReduceSumSquare", "Pow", "MatMul", "Gemm"}
 
 _DTYPES_82 = frozenset({"FLOAT", "FLOAT16", "DOUBLE", "INT8", "INT32", "INT64", "BOOL"})
 _DTYPES_10 = _DTYPES_82 | {"BFLOAT16", "FLOAT8E4M3FN", "INT4"}
@@ -84,6 +82,7 @@ class ParserRow:
         min_opset: Lowest opset.
         max_opset: Highest opset that every release of the generation takes.
         ops: Standard operators it imports faithfully.
+        float_only: Operators listed for floating point alone, though ONNX has them for integers too.
         dtypes: Element types by their ONNX names, for any tensor.
         uint8_io: True where uint8 may be the type of a graph input or output.
         casts_int64: True where int64 becomes int32.
@@ -94,6 +93,7 @@ class ParserRow:
     min_opset: int
     max_opset: int
     ops: frozenset[str]
+    float_only: frozenset[str]
     dtypes: frozenset[str]
     uint8_io: bool
     casts_int64: bool
@@ -109,6 +109,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 min_opset=7,
                 max_opset=13,
                 ops=_OPS_82,
+                float_only=_FLOAT_ONLY_86 | {"ArgMax", "ArgMin", "TopK"},
                 dtypes=_DTYPES_82,
                 uint8_io=False,
                 casts_int64=True,
@@ -119,6 +120,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 min_opset=7,
                 max_opset=17,
                 ops=_OPS_86,
+                float_only=_FLOAT_ONLY_86,
                 dtypes=_DTYPES_82,
                 uint8_io=True,
                 casts_int64=True,
@@ -129,6 +131,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 min_opset=9,
                 max_opset=20,
                 ops=_OPS_10,
+                float_only=frozenset({"MatMul", "Gemm"}),
                 dtypes=_DTYPES_10,
                 uint8_io=True,
                 casts_int64=False,
@@ -139,6 +142,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 min_opset=9,
                 max_opset=25,
                 ops=_OPS_10,
+                float_only=frozenset({"MatMul", "Gemm"}),
                 dtypes=_DTYPES_10,
                 uint8_io=True,
                 casts_int64=False,

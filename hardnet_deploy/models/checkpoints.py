@@ -76,10 +76,10 @@ def _load(path: Path, head: bytes) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  the one place that may
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read", got=str(error)) from error
-    except Exception as error:  # noqa: BLE001  torch raises half a dozen types for a bad file; each becomes one sentence
+    except Exception as error:
         text = str(error)
         if "Unsupported global" in text or "Unsupported class" in text or "GLOBAL" in text:
-            needs = text.split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL " in text else "a class of its own"
+            needs = text.rsplit("GLOBAL ", maxsplit=1)[-1].split(" ", maxsplit=1)[0] if "GLOBAL " in text else "a class of its own"
             raise CheckpointError(
                 f"{path} holds code, not only tensors, and is not loaded",
                 got=f"a pickle that wants to import {needs.strip('`.,')}",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hardnet_deploy.models.hardnet import ARCHITECTURES, stem_modules
-from hardnet_deploy.models.layers import HarDBlock, concat, conv_layer
+from hardnet_deploy.models.layers import HarDBlock, conv_layer
 
 FIRST_SOURCE = 9  # index in `base`; its output has stride 8
 L2NORM_EPSILON = 1e-10

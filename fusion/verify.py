@@ -1,0 +1,222 @@
+"""A folded model compared with its original: each folded layer in float64, then the outputs end to end.
+
+Layers. While the original runs once, each folded layer's input is widened to float64 and goes through the original
+layer and batch norm and through the layer with the folded weights, both in float64 and with weights that were never
+rounded; one layer at a time, so memory stays flat. That proves the algebra. The weights stored in the folded model must
+then be exactly those, rounded once to their dtype, which ties the proof to the model that will be used.
+
+End to end. Original and folded model run on the same input and every output is compared, which proves the wiring. They
+run in float32 (in float64 where the model is float64). A float16 or bfloat16 model is widened to float32 first and its
+folded layers get the folded weights in float32: in 16 bits the rounding of the unfolded model alone, 5e-4 and more,
+would hide a real difference.
+
+Cost: two plain forwards and two float64 passes over the folded layers. Extra memory: one copy of the model at a time
+and, for the largest folded layer, its float64 input, weights and outputs with torch's scratch space.
+"""
+# ruff: noqa: TID253 - this file is torch code and is imported only by those who need torch
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusion.conv_bn import Array
+from fusion.report import FoldedPair
+from fusion.torch_fold import Example, FoldResult
+from fusion.torch_modules import LINEARITIES, Linearity, folded_arrays, rounded_once
+from fusion.torch_observe import undisturbed_rng
+from fusion.torch_trace import copy_module
+from fusion.verdict import LAYER_TOLERANCE, OUTPUT_TOLERANCE, FoldVerification, LayerError, OutputError, Tolerance
+
+_SEED = 0
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def verify_fold(
+    original: nn.Module,
+    result: FoldResult,
+    example: Example,
+    *,
+    layer_tolerance: Tolerance = LAYER_TOLERANCE,
+    output_tolerance: Tolerance = OUTPUT_TOLERANCE,
+) -> FoldVerification:
+    """Compare ``result`` with the model it was made from, on ``example``.
+
+    The outputs may be a tensor or nested tuples, lists and mappings of tensors, numbers, strings and None. Tensors of
+    integers or booleans must be equal. Neither model is changed, nor is torch's or Python's random state; both run
+    with the same seed.
+
+    Args:
+        original: The model that was given to ``fold_module``, unchanged since.
+        result: What ``fold_module`` returned.
+        example: The argument, or the tuple of arguments, of ``forward``.
+        layer_tolerance: Bound on each folded layer in float64.
+        output_tolerance: Bound on each output end to end.
+
+    Returns:
+        Errors relative to the largest magnitude of the tensor compared. ``ok`` is false where a bound is broken, a
+        number is not finite, a folded layer was not reached or nothing was compared.
+    """
+    arguments = example if isinstance(example, tuple) else (example,)
+    widen = any(tensor.dtype in _HALVES for tensor in (*original.parameters(), *original.buffers()))
+    if widen:
+        arguments = tuple(tensor.float() if tensor.dtype in _HALVES else tensor for tensor in arguments)
+
+    reference = _copy(original, widen=widen)
+    layers: dict[str, LayerError] = {}
+    for pair in result.folded:
+        layer = reference.get_submodule(pair.conv)
+        layer.register_forward_pre_hook(_comparison(original, result.model, pair, layers), with_kwargs=True)
+    wanted = _run(reference, arguments)
+    del reference
+
+    folded = _copy(result.model, widen=widen)
+    if widen:
+        for pair in result.folded:
+            _set_weights(_layer(folded, pair), *folded_arrays(_layer(original, pair), _batchnorm(original, pair)))
+    outputs, problems = _compare_outputs("output", wanted, _run(folded, arguments))
+    return FoldVerification(
+        layers=tuple(layers[pair.conv] for pair in result.folded if pair.conv in layers),
+        outputs=tuple(outputs),
+        missing=tuple(pair.conv for pair in result.folded if pair.conv not in layers),
+        problems=tuple(problems),
+        layer_tolerance=layer_tolerance,
+        output_tolerance=output_tolerance,
+    )
+
+
+def _comparison(
+    original: nn.Module, folded: nn.Module, pair: FoldedPair, found: dict[str, LayerError]
+) -> Callable[..., None]:
+    """A pre-forward hook that compares, on its input, layer and batch norm of ``pair`` with the folded layer."""
+
+    def compare(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        layer = copy.deepcopy(_layer(original, pair)).double()
+        batchnorm = copy.deepcopy(_batchnorm(original, pair)).double()
+        weight, bias = folded_arrays(layer, batchnorm)
+        matches = _holds(_layer(folded, pair), weight, bias)
+        wide_args, wide_kwargs = _to_float64(args), _to_float64(kwargs)
+        wanted = batchnorm(layer(*wide_args, **wide_kwargs))
+        _set_weights(layer, weight, bias)
+        if wanted.numel():
+            error, scale = _error(wanted, layer(*wide_args, **wide_kwargs))
+            found[pair.conv] = LayerError(conv=pair.conv, error=error, scale=scale, weights_match=matches)
+
+    return compare
+
+
+def _layer(model: nn.Module, pair: FoldedPair) -> Linearity:
+    layer = model.get_submodule(pair.conv)
+    assert isinstance(layer, LINEARITIES)
+    return layer
+
+
+def _batchnorm(model: nn.Module, pair: FoldedPair) -> nn.Module:
+    return model.get_submodule(pair.batchnorm)
+
+
+def _holds(layer: Linearity, weight: Array, bias: Array) -> bool:
+    if layer.bias is None or layer.bias.dtype != layer.weight.dtype:
+        return False
+    pairs = ((layer.weight, weight), (layer.bias, bias))
+    return all(torch.equal(stored, rounded_once(values, stored)) for stored, values in pairs)
+
+
+def _set_weights(layer: Linearity, weight: Array, bias: Array) -> None:
+    like = layer.weight
+    layer.weight = nn.Parameter(rounded_once(weight, like), requires_grad=False)
+    layer.bias = nn.Parameter(rounded_once(bias, like), requires_grad=False)
+
+
+def _copy(model: nn.Module, *, widen: bool) -> nn.Module:
+    model = copy_module(model)
+    return model.float() if widen else model
+
+
+def _run(model: nn.Module, arguments: tuple[Tensor, ...]) -> object:
+    with torch.no_grad(), undisturbed_rng(model), _full_float32():
+        torch.manual_seed(_SEED)
+        output: object = model(*arguments)
+    return output
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Products in full float32: NVIDIA GPUs otherwise convolve float32 in TF32, with 10 bits of mantissa."""
+    cudnn: Any = torch.backends.cudnn  # mypy does not see the attributes that torch adds at import
+    settings = (cudnn.conv, torch.backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
+
+
+def _to_float64(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {key: _to_float64(item) for key, item in value.items()}
+    return tuple(map(_to_float64, value)) if isinstance(value, tuple) else value
+
+
+def _error(wanted: Tensor, got: Tensor) -> tuple[float, float]:
+    """Largest absolute difference over the largest magnitude of ``wanted``, and that magnitude."""
+    scale = float(torch.linalg.vector_norm(wanted, ord=math.inf))
+    difference = float(torch.linalg.vector_norm(wanted - got, ord=math.inf))
+    if difference == 0 and math.isfinite(scale):
+        return 0.0, scale
+    return (difference / scale if scale else math.inf), scale
+
+
+def _compare_outputs(name: str, wanted: object, got: object) -> tuple[list[OutputError], list[str]]:
+    """Errors of the tensors in two nested outputs, and sentences about what does not correspond."""
+    if isinstance(wanted, Tensor) and isinstance(got, Tensor):
+        return _compare_tensors(name, wanted, got)
+    children = _children(wanted)
+    if children is None:
+        plain = wanted is None or isinstance(wanted, bool | int | float | complex | str | bytes)
+        if not plain:
+            return [], [f"{name} is a {type(wanted).__name__}, which cannot be compared"]
+        return [], [] if wanted == got else [f"{name} is {got!r} in the folded model and {wanted!r} in the original"]
+    others = _children(got)
+    if others is None or list(children) != list(others):
+        return [], [f"{name} has another structure in the folded model"]
+    errors: list[OutputError] = []
+    problems: list[str] = []
+    for key, child in children.items():
+        more_errors, more_problems = _compare_outputs(f"{name}[{key!r}]", child, others[key])
+        errors += more_errors
+        problems += more_problems
+    return errors, problems
+
+
+def _children(value: object) -> Mapping[Any, object] | None:
+    if isinstance(value, Mapping):
+        return value
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
+
+
+def _compare_tensors(name: str, wanted: Tensor, got: Tensor) -> tuple[list[OutputError], list[str]]:
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        original, folded = (f"{one.dtype} {tuple(one.shape)}" for one in (wanted, got))
+        return [], [f"{name} is {folded} in the folded model and {original} in the original"]
+    if not wanted.numel():
+        return [], []
+    if not (wanted.is_floating_point() or wanted.is_complex()):
+        different = int((wanted != got).sum())
+        if different:
+            return [], [f"{name} differs in {different} of {wanted.numel()} integers or booleans"]
+        return [OutputError(name=name, error=0.0, scale=float(wanted.double().abs().max()))], []
+    wide = torch.complex128 if wanted.is_complex() else torch.float64
+    error, scale = _error(wanted.to(wide), got.to(wide))
+    return [OutputError(name=name, error=error, scale=scale)], []

@@ -1,0 +1,269 @@
+"""``hardnet-deploy export``: checkpoint to a verified ONNX file. Nothing is written unless every check passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hardnet_deploy.artifacts import UNTRAINED, Manifest, describe_model, save_artifact, versions
+from hardnet_deploy.errors import ExportError, ParityError, TargetError
+from hardnet_deploy.export.options import INPUT, output_names
+from hardnet_deploy.files import sha256_bytes, sha256_file
+from hardnet_deploy.models import registry
+from hardnet_deploy.specs import ModelSpec
+from hardnet_deploy.targets import TARGETS, Target, get_target
+from hardnet_deploy.workflows.export_options import ExportPlan, ExportRequest, plan_export
+from hardnet_deploy.workflows.verify_export import ExportVerification, seeded_images, verify_export
+
+if TYPE_CHECKING:
+    import onnx
+    from fusion import FoldReport, FoldVerification
+    from torch import nn
+
+    from hardnet_deploy.export.graph_checks import GraphCheckReport
+
+Progress = Callable[[str, int, int], None]
+PACKAGES: Final = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where a model's weights came from.
+
+    Args:
+        trained: False where they were drawn from the fixed seed.
+        source: The checkpoint's path, or the seed.
+        sha256: Of the checkpoint; None without one.
+        notes: What loading converted or missed without harm.
+    """
+
+    trained: bool
+    source: str
+    sha256: str | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """What folding did and how it was proved."""
+
+    report: FoldReport
+    verification: FoldVerification
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """A written and verified export.
+
+    Args:
+        path: The ONNX file; its manifest stands beside it.
+        manifest: What the manifest says.
+        plan: What was asked, defaults decided.
+        weights: Where the weights came from.
+        fusion: None where batch norms were kept.
+        verification: The comparison with PyTorch.
+        targets: What each target's parser would say.
+        size_bytes: Of the file.
+    """
+
+    path: Path
+    manifest: Manifest
+    plan: ExportPlan
+    weights: Weights
+    fusion: Fusion | None
+    verification: ExportVerification
+    targets: tuple[GraphCheckReport, ...]
+    size_bytes: int
+
+
+def load_model(spec: ModelSpec, weights: Path | None, *, code_line: str) -> tuple[nn.Module, Weights]:
+    """The network in eval mode with its weights, or with weights from the fixed seed where ``weights`` is None.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded or is another model's.
+    """
+    from hardnet_deploy.models.checkpoints import load_checkpoint
+    from hardnet_deploy.models.initialise import DEFAULT_SEED, initialise
+
+    model = registry.build(spec, code_line=code_line)
+    if weights is None:
+        initialise(model, preprocess=spec.preprocess)
+        return model, Weights(trained=False, source=f"{UNTRAINED}: drawn from seed {DEFAULT_SEED}", sha256=None)
+    loaded = load_checkpoint(model, weights, name=spec.name)
+    return model, Weights(trained=True, source=str(weights), sha256=sha256_file(weights), notes=loaded.notes)
+
+
+def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
+    """Build, fold, write, check, verify, save.
+
+    Args:
+        request: The options as typed.
+        progress: Told of each stage as (name, number from 1, number of stages).
+
+    Raises:
+        UsageError, TargetError, InputFileError, OutputFileError: Before anything long runs.
+        CheckpointError: See :func:`load_model`.
+        ParityError: Folding or the exported file changes what the network computes; nothing is written.
+        ExportError: The graph fails a check; nothing is written.
+    """
+    plan = plan_export(request)
+    names = ["loading PyTorch and the model", "writing the graph", "comparing with PyTorch", "saving"]
+    if plan.fuse_bn:
+        names.insert(1, "folding batch norms and proving it")
+    remaining = iter(enumerate(names, start=1))
+
+    def begin() -> None:
+        number, name = next(remaining)
+        progress(name, number, len(names))
+
+    begin()
+    original, weights = load_model(plan.spec, plan.weights, code_line=plan.code_line)
+    network, fusion = original, None
+    if plan.fuse_bn:
+        begin()
+        network, fusion = _fold(original, plan.spec)
+
+    begin()
+    renames = fusion.report.conv_to_batchnorm if fusion else {}
+    exported = _write_graph(network, plan, weights, renames, everything_folded=_everything_folded(fusion))
+    targets = _check_targets(exported, plan.target)
+
+    begin()
+    verification = verify_export(original, exported, plan.spec, plan.graph)
+    if not verification.ok:
+        raise ParityError(
+            f"the exported graph of {plan.spec.name} does not compute what PyTorch computes; nothing was written",
+            got="; ".join(verification.failures()),
+            wanted=f"errors of at most {verification.worst.tolerance.atol:g}" if verification.tensors else None,
+            next_step="report this with the versions that hardnet-deploy doctor prints",
+        )
+
+    begin()
+    content = exported.SerializeToString(deterministic=True)
+    manifest = _manifest(plan, weights, fusion, verification, targets, exported, sha256_bytes(content))
+    save_artifact(plan.output, content, manifest)
+    return ExportResult(
+        path=plan.output,
+        manifest=manifest,
+        plan=plan,
+        weights=weights,
+        fusion=fusion,
+        verification=verification,
+        targets=targets,
+        size_bytes=len(content),
+    )
+
+
+def _fold(original: nn.Module, spec: ModelSpec) -> tuple[nn.Module, Fusion]:
+    import torch
+
+    from fusion.errors import FusionError
+    from fusion.torch_fold import fold_module
+    from fusion.verify import verify_fold
+
+    example = torch.from_numpy(seeded_images(spec.preprocess, 1))
+    try:
+        result = fold_module(original, example)
+        verification = verify_fold(original, result, example)
+    except FusionError as error:
+        raise ExportError(f"the batch norms of {spec.name} cannot be folded", got=str(error)) from error
+    if not verification.ok:
+        raise ParityError(
+            f"folding the batch norms of {spec.name} changes what it computes; nothing was written",
+            got="; ".join(verification.failures()),
+            next_step="use --no-fuse-bn, and report this with the versions that hardnet-deploy doctor prints",
+        )
+    return result.model, Fusion(report=result.report, verification=verification)
+
+
+def _everything_folded(fusion: Fusion | None) -> bool:
+    return fusion is not None and not fusion.report.not_folded
+
+
+def _write_graph(
+    network: nn.Module, plan: ExportPlan, weights: Weights, renames: Any, *, everything_folded: bool
+) -> onnx.ModelProto:
+    from hardnet_deploy.export.graph_checks import check_clean
+    from hardnet_deploy.export.onnx_export import build_graph
+
+    state = f"weights with SHA-256 {weights.sha256}" if weights.trained else weights.source
+    exported = build_graph(network, plan.spec, plan.graph, renames=renames, doc=f"{plan.spec.name}, {state}")
+    faults = check_clean(exported, fused=everything_folded)
+    if faults:
+        raise ExportError("the exported graph is not clean", got="; ".join(faults[:5]))
+    return exported
+
+
+def _check_targets(exported: onnx.ModelProto, target: Target | None) -> tuple[GraphCheckReport, ...]:
+    """What every target's parser would say; the one that the user named has to accept the graph."""
+    from hardnet_deploy.export.graph_checks import check_graph
+
+    reports = tuple(check_graph(exported, get_target(name)) for name in TARGETS)
+    if target is not None:
+        own = next(report for report in reports if report.target == target.name)
+        if not own.accepted:
+            raise TargetError(
+                f"target '{target.name}' would not accept the graph",
+                got="; ".join(f"{finding.node}: {finding.message}" for finding in own.errors[:5]),
+                next_step="hardnet-deploy targets shows what each target takes",
+            )
+    return reports
+
+
+def _layer_precisions(exported: onnx.ModelProto) -> dict[str, str]:
+    """Element type of the weight of every convolution and linear layer, by node name."""
+    from onnx import helper
+
+    short = {"float32": "fp32", "float16": "fp16"}
+    types = {tensor.name: helper.tensor_dtype_to_np_dtype(tensor.data_type).name for tensor in exported.graph.initializer}
+    return {
+        node.name: short.get(types[node.input[1]], types[node.input[1]])
+        for node in exported.graph.node
+        if node.op_type in {"Conv", "Gemm"}
+    }
+
+
+def _manifest(
+    plan: ExportPlan,
+    weights: Weights,
+    fusion: Fusion | None,
+    verification: ExportVerification,
+    targets: tuple[GraphCheckReport, ...],
+    exported: onnx.ModelProto,
+    digest: str,
+) -> Manifest:
+    spec, graph = plan.spec, plan.graph
+    return Manifest(
+        kind="onnx",
+        model=describe_model(spec, code_line=plan.code_line),
+        weights=asdict(weights),
+        preprocess=asdict(spec.preprocess),
+        class_names=spec.class_names,
+        head=asdict(spec.head) if spec.head else None,
+        target=plan.target.name if plan.target else None,
+        precision={"requested": "fp32", "achieved": _layer_precisions(exported)},
+        graph={
+            "opset": graph.opset,
+            "input": INPUT,
+            "outputs": list(output_names(spec, graph)),
+            "batch": "dynamic" if graph.batch is None else graph.batch,
+            "nms": graph.nms if graph.thresholds else None,
+            "thresholds": asdict(graph.thresholds) if graph.thresholds else None,
+        },
+        checks={
+            "fusion": {**fusion.report.as_dict(), "verification": fusion.verification.as_dict()} if fusion else None,
+            "parity": verification.as_dict(),
+            "targets": {
+                report.target: {
+                    "accepted": report.accepted,
+                    "findings": [asdict(finding) for finding in report.findings],
+                }
+                for report in targets
+            },
+        },
+        sha256=digest,
+        versions=versions(PACKAGES),
+        command=plan.command,
+    )
