@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fusion.errors import FusionModelError, FusionShapeError, FusionValueError
+from fusion.errors import FusionModelError, FusionValueError
 from fusion.report import FoldedPair, FoldReport, NotFolded, Reason
 from fusion.torch_judge import Judge
 from fusion.torch_modules import LINEARITIES, folded_arrays, is_batchnorm, rounded_once
@@ -100,8 +100,6 @@ def _fold(model: nn.Module, verdict: FoldedPair | NotFolded) -> FoldedPair | Not
     assert isinstance(layer, LINEARITIES)
     try:
         weight, bias = (rounded_once(values, layer.weight) for values in folded_arrays(layer, batchnorm))
-    except FusionShapeError as error:
-        return NotFolded(path=verdict.batchnorm, reason=Reason.CHANNEL_MISMATCH, detail=str(error))
     except FusionValueError as error:
         return NotFolded(path=verdict.batchnorm, reason=Reason.NUMBERS, detail=str(error))
     trainable = layer.weight.requires_grad

@@ -61,6 +61,8 @@ def observe(model: nn.Module, example: tuple[Tensor, ...]) -> Observation:
     run = _Run(model)
     with ExitStack() as stack, undisturbed_rng(model), torch.no_grad():
         for path, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks; what it reads is read by its caller
             stack.enter_context(_removing(module.register_forward_pre_hook(run.entering(path), with_kwargs=True)))
             stack.enter_context(_removing(module.register_forward_hook(run.leaving(path), prepend=True)))
         stack.enter_context(_Functions(run))
@@ -192,6 +194,11 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
     def __init__(self, run: _Run) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._run = run
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; torch would otherwise import its compiler, which takes a second."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

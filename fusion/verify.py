@@ -187,7 +187,9 @@ def _compare_outputs(name: str, wanted: object, got: object) -> tuple[list[Outpu
         plain = wanted is None or isinstance(wanted, bool | int | float | complex | str | bytes)
         if not plain:
             return [], [f"{name} is a {type(wanted).__name__}, which cannot be compared"]
-        return [], [] if wanted == got else [f"{name} is {got!r} in the folded model and {wanted!r} in the original"]
+        return [], [] if type(wanted) is type(got) and wanted == got else [
+            f"{name} is {got!r} in the folded model and {wanted!r} in the original"
+        ]
     others = _children(got)
     if others is None or list(children) != list(others):
         return [], [f"{name} has another structure in the folded model"]

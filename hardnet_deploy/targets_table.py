@@ -46,7 +46,7 @@ CPU: Final = Target(
     max_workspace=None,
     pitfalls=(
         Pitfall(
-            text="without AVX512-VNNI, uint8 x int8 products can saturate in 16 bits; 7-bit weights avoid it",
+            text="without VNNI, uint8 x int8 products can saturate in 16 bits; 7-bit weights avoid it",
             source=_ORT_QUANTIZATION,
         ),
     ),
@@ -72,7 +72,7 @@ GTX_1080TI: Final = Target(
     runtime="TensorRT 8.6.1",
     tensorrt_families=("8.6",),
     cuda="11.0 to 12.1",
-    python="3.6 to 3.11",
+    python="up to 3.11",
     min_opset=7,
     max_opset=17,
     precisions=MappingProxyType({"fp32": "fast", "fp16": "works", "int8": "fast"}),
@@ -104,7 +104,7 @@ GTX_1080TI: Final = Target(
             "runtime": "https://github.com/NVIDIA/TensorRT/issues/3826; NVIDIA/TensorRT@v8.6.1:CMakeLists.txt",
             "tensorrt_families": "https://github.com/NVIDIA/TensorRT/issues/3826",
             "cuda": _MATRIX_86,
-            "python": "https://pypi.org/project/tensorrt/8.6.1/",
+            "python": "the wheels of tensorrt_bindings 8.6.1",
             "min_opset": _GUIDE_86,
             "max_opset": _OPS_86,
             "precisions": "https://github.com/NVIDIA/TensorRT/issues/218; https://github.com/NVIDIA/TensorRT/issues/1221",

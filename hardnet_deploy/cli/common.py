@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ Trust = Annotated[
 
 EXIT_CODE_HELP = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES) + "."
 INTERRUPTED = 130
+CLOSED_PIPE = 141
 
 
 def emit_json(document: Any) -> None:
@@ -69,6 +71,10 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:
+            # Whoever read stdout has left (`| head`): nothing more to say, and nothing to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(CLOSED_PIPE) from None
         except Exception as error:  # noqa: BLE001  the last resort: a fault of ours still ends in one sentence
             if debug:
                 traceback.print_exc(file=sys.stderr)

@@ -41,7 +41,7 @@ def export(
         Literal["eval", "deploy"],
         typer.Option(
             "--thresholds",
-            help="Preset: eval keeps scores from 0.02 (COCO) or 0.03 (VOC), deploy from 0.3; IoU 0.45, 200 or 300 boxes.",
+            help="Preset: eval keeps scores from 0.02 (COCO) or 0.03 (VOC), deploy 0.3; IoU 0.45, 200 or 300 boxes.",
             rich_help_panel=DETECTION_OPTIONS,
         ),
     ] = "eval",
@@ -165,11 +165,9 @@ def summary(result: ExportResult) -> list[str]:
         f"         {part.what}: {part.matched} of {max(part.reference, part.candidate)} match"
         for part in result.verification.detections
     ]
-    accepting = [report.target for report in result.targets if report.accepted]
-    lines.append(f"targets  by its parser table accepted for: {', '.join(accepting) or 'none'}")
-    for report in result.targets:
-        if not report.accepted:
-            lines.append(f"         not for {report.target}: {report.errors[0].message}")
+    accepting = [one.target for one in result.targets if one.accepted]
+    lines.append(f"targets  accepted by the parser tables of: {', '.join(accepting) or 'none'}")
+    lines += [f"         not by {one.target}: {one.errors[0].message}" for one in result.targets if not one.accepted]
     return lines
 
 

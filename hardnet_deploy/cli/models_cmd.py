@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 GIGA = 1e9
 MEGA = 1e6
+LEGEND = (
+    "Parameters and GMACs (1e9 multiply-accumulates of convolutions and linear layers, one image) are counted here;",
+    "'published' is what the models' authors report, GMACs at 224. No SSD runs at 224: its last levels would be empty.",
+)
 
 
 @guarded
@@ -53,14 +57,11 @@ def table(rows: tuple[ModelRow, ...]) -> list[str]:
         )
     widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
     numeric = range(1, len(head) - 1)
-    return [
+    rows_of_text = [
         "  ".join(
             text.rjust(widths[column]) if column in numeric else text.ljust(widths[column])
             for column, text in enumerate(line)
         ).rstrip()
         for line in (head, *body)
-    ] + [
-        "GMACs: multiply-accumulates of convolutions and linear layers of one image, in 1e9, counted on the network "
-        "(published ones are at 224, a size at which no SSD exists: its last levels would be empty).",
-        "Parameters and GMACs are counted here; 'published' is what the models' authors report of their weights.",
     ]
+    return [*rows_of_text, *LEGEND]

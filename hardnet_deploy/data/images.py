@@ -8,8 +8,8 @@ What IMREAD_COLOR does, and what is done here (opencv/opencv, ``modules/imgcodec
 
 PNG, BMP, GIF, PPM/PGM and lossless WebP of 8 bits come out equal in every byte, as do 16-bit PNGs. JPEG depends on the
 decoder: equal where both use the same libjpeg-turbo, else a few grey levels apart. CMYK and 16-bit colour TIFF and PPM
-come out within one grey level. A TIFF with alpha differs: OpenCV blends those with black. Truncated files, of which
-OpenCV returns what there is, are refused.
+come out within one grey level. A TIFF with alpha differs: OpenCV blends those with black. Truncated files, some of
+which OpenCV returns in part, are refused.
 """
 
 from __future__ import annotations

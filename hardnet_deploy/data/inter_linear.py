@@ -15,11 +15,11 @@ Two sizes take another way: the same size is a copy, and exactly half in both di
 pixels (INTER_AREA's fast path), ``(sum + 2) >> 2``.
 
 How we know: equal in every byte to opencv-python-headless 3.4.18, 4.5.5, 4.10.0, 4.12.0, 4.14.0 and 5.0.0 on Linux
-x86-64, for 2,000 random pairs of sizes each (1 to 200 a side, 1 and 3 channels, halves, single rows and columns) and for
-photographs' sizes up to 20 megapixels; with 4.14.0 and 5.0.0 also with OpenCV's optimisations off and without IPP, with
-4.14.0 also with its AVX-512, AVX2 and SSE4 code disabled: there the vector code gives the scalar result. The tests
-compare with the OpenCV that is installed. On 64-bit ARM, wheels route some sizes and channel counts through Carotene and
-KleidiCV, which are reported to differ from OpenCV's own arithmetic by up to 2 grey levels on about 3 % of the pixels
+x86-64, for 2,000 random pairs of sizes each (1 to 200 a side, 1 and 3 channels, halves, single rows and columns) and
+for photographs' sizes up to 20 megapixels; with 4.14.0 and 5.0.0 also with OpenCV's optimisations off and without IPP,
+with 4.14.0 also with its AVX-512, AVX2 and SSE4 code disabled: there the vector code gives the scalar result. The tests
+compare with the OpenCV that is installed. On 64-bit ARM, wheels route some sizes and channel counts through Carotene
+and KleidiCV, which are reported to differ from OpenCV's own arithmetic by up to 2 grey levels on about 3 % of pixels
 (kornia/kornia-rs, pull request 1005; opencv/opencv, issue 28495); this module gives the x86-64 result everywhere.
 """
 

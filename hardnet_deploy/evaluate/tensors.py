@@ -63,12 +63,12 @@ class Divergence:
     def sentence(self) -> str:
         """For an error message."""
         if self.within:
-            return f"no inner tensor alone is far off; the largest error is at '{self.name}' ({self.error:.2g} of its scale)"
+            return f"no inner tensor alone is far off; the largest is {self.error:.2g} of the scale of '{self.name}'"
         return f"the first tensor that diverges is '{self.name}' (error {self.error:.2g} of its scale)"
 
 
 def relative_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
-    """Largest absolute error over the reference's largest magnitude; infinity for another shape or values not finite."""
+    """Largest absolute error over the reference's largest magnitude; infinity for other shapes or non-finite values."""
     if reference.shape != candidate.shape or not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
         return math.inf
     if not reference.size:

@@ -52,5 +52,5 @@ NMS_AFTER_ROUNDING: Final = MatchTolerance(
     iou=0.99,
     score=1e-4,
     share=0.99,
-    why="scores that differ by rounding may swap places at a suppression or at the cap, for at most one detection in a hundred",
+    why="scores that differ by rounding may swap places at a suppression or at the cap: one detection in a hundred",
 )

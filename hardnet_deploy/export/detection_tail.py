@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from hardnet_deploy.export.graph_builder import GraphBuilder, Shape
-from hardnet_deploy.export.options import BOXES, CONF, LOC, SCORES
 from hardnet_deploy.specs import DetectorHead
+from hardnet_deploy.tensor_names import BOXES, CONF, LOC, SCORES
 
 BOX_SIDES: Final = 4
 

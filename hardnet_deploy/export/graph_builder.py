@@ -72,7 +72,7 @@ class GraphBuilder:
         *,
         name: str | None = None,
         dtype: int = TensorProto.FLOAT,
-        **attributes: object,
+        **attributes: Any,
     ) -> str:
         """One node with one output, named after it unless ``name`` is given. Returns the output's name."""
         self.nodes(op_type, inputs, {output: (shape, dtype)}, name=name, **attributes)
@@ -86,7 +86,7 @@ class GraphBuilder:
         *,
         name: str | None = None,
         domain: str = "",
-        **attributes: object,
+        **attributes: Any,
     ) -> None:
         """One node with any number of outputs, each with its shape (None: not known) and element type.
 

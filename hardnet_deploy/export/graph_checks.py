@@ -17,9 +17,9 @@ from onnx import TensorProto, numpy_helper
 
 from hardnet_deploy.export.graph_builder import BATCH_AXIS
 from hardnet_deploy.export.graph_view import Finding, GraphView, Severity, dtype_name, label
-from hardnet_deploy.export.nms import PLUGIN_OP
 from hardnet_deploy.export.node_rules import NODE_RULES, check_plugin
 from hardnet_deploy.export.parser_table import PARSERS, ParserRow
+from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.targets import Target
 
 __all__ = ["Finding", "GraphCheckReport", "check_clean", "check_graph"]
@@ -61,19 +61,21 @@ def check_graph(model: onnx.ModelProto, target: Target) -> GraphCheckReport:
         target: The device and its software.
 
     Returns:
-        The findings, errors first; a finding that several TensorRT generations share stands once.
+        The findings, errors first. What several TensorRT generations say of a node stands once, as the oldest says it.
     """
     view = GraphView(model)
     findings = [*_check_whole(view, target)]
-    if target.uses_tensorrt:
-        for family in target.tensorrt_families:
-            findings += _check_parser(view, PARSERS[family], target)
-    else:
+    for family in target.tensorrt_families:
+        told = {(finding.node, finding.rule) for finding in findings}
+        findings += [
+            finding
+            for finding in _check_parser(view, PARSERS[family], target)
+            if (finding.node, finding.rule) not in told
+        ]
+    if not target.uses_tensorrt:
         findings += _check_onnxruntime(view, target)
-    unique = dict.fromkeys(findings)
-    return GraphCheckReport(
-        target=target.name, findings=tuple(sorted(unique, key=lambda finding: finding.severity != "error"))
-    )
+    errors_first = sorted(findings, key=lambda finding: finding.severity != "error")
+    return GraphCheckReport(target=target.name, findings=tuple(errors_first))
 
 
 def _check_whole(view: GraphView, target: Target) -> Iterator[Finding]:
@@ -232,7 +234,8 @@ def check_clean(model: onnx.ModelProto, *, fused: bool) -> list[str]:
     """
     view = GraphView(model)
     graph = view.graph
-    faults = [f"{len(graph.input)} initialisers are graph inputs too"] if len(_inputs(view)) != len(graph.input) else []
+    both = len(graph.input) - len(_inputs(view))
+    faults = [f"{both} graph inputs are initialisers too"] if both else []
     versions = Counter(entry.domain for entry in model.opset_import)
     faults += [
         f"opset of domain '{domain}' is declared {count} times" for domain, count in versions.items() if count > 1

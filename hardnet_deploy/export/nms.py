@@ -8,15 +8,15 @@ of score; rows from ``num_detections`` on are zero.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from onnx import TensorProto
 
 from hardnet_deploy.errors import ExportError
 from hardnet_deploy.export.detection_tail import BOX_SIDES
 from hardnet_deploy.export.graph_builder import BATCH_AXIS, PLUGIN_DOMAIN, Dim, GraphBuilder
-from hardnet_deploy.export.options import (
+from hardnet_deploy.nms.efficient import PLUGIN_OP, SMALLEST_SCORE_THRESHOLD
+from hardnet_deploy.specs import DetectorHead, Thresholds
+from hardnet_deploy.tensor_names import (
     BOXES,
     DETECTION_BOXES,
     DETECTION_CLASSES,
@@ -24,10 +24,6 @@ from hardnet_deploy.export.options import (
     NUM_DETECTIONS,
     SCORES,
 )
-from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
-from hardnet_deploy.specs import DetectorHead, Thresholds
-
-PLUGIN_OP: Final = "EfficientNMS_TRT"
 
 
 def write_efficient_nms(builder: GraphBuilder, thresholds: Thresholds) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hardnet_deploy.export.graph_view import Finding, GraphView, Severity, attributes, dtype_name, label
-from hardnet_deploy.export.nms import PLUGIN_OP
 from hardnet_deploy.export.parser_table import (
     MIN_PLUGIN_SCORE_SOURCE,
     PLUGIN_ATTRIBUTES,
@@ -22,7 +21,7 @@ from hardnet_deploy.export.parser_table import (
     TOPK_SOURCE,
     ParserRow,
 )
-from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
+from hardnet_deploy.nms.efficient import PLUGIN_OP, SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.targets import Target
 
 if TYPE_CHECKING:

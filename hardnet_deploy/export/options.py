@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from hardnet_deploy.specs import ModelSpec, Thresholds
+from hardnet_deploy.tensor_names import BOXES, CONF, DETECTION_OUTPUTS, LOC, LOGITS, SCORES
 
 Outputs = Literal["raw", "boxes", "detections"]
 NmsKind = Literal["efficient", "onnx"]
 
 MIN_OPSET: Final = 13  # the first with per-channel quantisation, and the newest that TensorRT 8.2 reads
 MAX_OPSET: Final = 21  # every operator written here means the same from 13 to this one
-
-LOC, CONF, BOXES, SCORES = "loc", "conf", "boxes", "scores"
-LOGITS: Final = "logits"
-INPUT: Final = "images"
-NUM_DETECTIONS: Final = "num_detections"
-DETECTION_BOXES: Final = "detection_boxes"
-DETECTION_SCORES: Final = "detection_scores"
-DETECTION_CLASSES: Final = "detection_classes"
-DETECTION_OUTPUTS: Final = (NUM_DETECTIONS, DETECTION_BOXES, DETECTION_SCORES, DETECTION_CLASSES)
 
 
 @dataclass(frozen=True, kw_only=True)

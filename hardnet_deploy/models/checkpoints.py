@@ -8,7 +8,9 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,8 @@ from hardnet_deploy.models import registry
 WRAPPING_KEYS: Final = ("state_dict", "model_state_dict", "model", "net", "weights")
 OPTIONAL_LEAF: Final = "num_batches_tracked"  # counters of training; absent before PyTorch 0.4.1, unused in eval
 SHOWN_KEYS: Final = 8
+PICKLE_START: Final = b"\x80"
+TORCH_PICKLE_PROTOCOL: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +77,29 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _load(path: Path, head: bytes) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  the one place that may
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickle protocols that it then refuses; we say so ourselves
+            return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  the one place that may
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read", got=str(error)) from error
+        raise CheckpointError(f"the checkpoint {path} cannot be read", got=error.strerror or str(error)) from error
     except Exception as error:
+        # torch raises half a dozen types for a bad file; each becomes one sentence.
         text = str(error)
-        if "Unsupported global" in text or "Unsupported class" in text or "GLOBAL" in text:
-            needs = text.rsplit("GLOBAL ", maxsplit=1)[-1].split(" ", maxsplit=1)[0] if "GLOBAL " in text else "a class of its own"
+        imported = re.search(r"Unsupported (?:global|class)[^\n]*?GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", text)
+        foreign_pickle = head[:1] == PICKLE_START and head[1] > TORCH_PICKLE_PROTOCOL
+        if imported or foreign_pickle:
+            name = next(filter(None, imported.groups()), None) if imported else None
             raise CheckpointError(
-                f"{path} holds code, not only tensors, and is not loaded",
-                got=f"a pickle that wants to import {needs.strip('`.,')}",
-                wanted="a state_dict",
+                f"{path} holds code, not only tensors, and is not loaded"
+                if imported
+                else f"{path} is a plain pickle, which can hold code, and is not loaded",
+                got=f"a pickle that wants to import {name}" if name else f"pickle protocol {head[1]}",
+                wanted="a state_dict saved by torch.save",
                 next_step="where you trust its author, load it there and save model.state_dict() instead",
             ) from error
-        if head.startswith((b"PK", b"\x80")):
-            what = f"the checkpoint {path} is truncated or damaged"
-        else:
-            what = f"{path} is not a checkpoint"
+        known = head.startswith((b"PK", PICKLE_START))
         raise CheckpointError(
-            what,
+            f"the checkpoint {path} is truncated or damaged" if known else f"{path} is not a checkpoint",
             got=f"{path.stat().st_size} bytes, which torch.load refuses: {(text.splitlines() or [''])[0][:120]}",
             wanted="a state_dict saved by torch.save",
             next_step="fetch or save it again",
@@ -119,17 +127,17 @@ def _unwrap(loaded: object, path: Path) -> Mapping[str, object]:
 
 
 def _tensors(found: Mapping[str, object], path: Path) -> dict[str, Tensor]:
-    odd = [key for key, value in found.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
+    odd = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
     if odd:
-        raise CheckpointError(f"{path} mixes tensors with other values", got=f"no tensor at: {_listing(map(str, odd))}")
+        raise CheckpointError(f"{path} mixes tensors with other values", got=f"no tensor at: {_listing(odd)}")
     tensors = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
     while tensors and all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
     return tensors
 
 
-def _listing(keys: object) -> str:
-    items = [str(key) for key in keys]  # type: ignore[attr-defined]  # any iterable of keys
+def _listing(keys: Iterable[str]) -> str:
+    items = list(keys)
     shown = ", ".join(items[:SHOWN_KEYS])
     return shown if len(items) <= SHOWN_KEYS else f"{shown} and {len(items) - SHOWN_KEYS} more"
 

@@ -25,8 +25,9 @@ def initialise(model: nn.Module, *, preprocess: Preprocess, seed: int = DEFAULT_
     Each entry has a generator of its own, seeded by the seed and its state_dict key, so that the order of entries does
     not matter. Convolutions and linear layers: He normal (arXiv 1502.01852), bias 0; detection heads a tenth of that,
     which keeps softmax and decoded boxes in a usable range. The first convolution is divided by the deviation that
-    pre-processed photographs have, so that real images keep the rest of the network in the same range. Batch norm: gamma and variance uniform in [0.5, 1.5], beta
-    and mean normal with deviation 0.1. One-dimensional weights of other modules (L2Norm) keep what their class sets.
+    pre-processed photographs have, so that real images keep the rest of the network in the same range. Batch norm:
+    gamma and variance uniform in [0.5, 1.5], beta and mean normal with deviation 0.1. One-dimensional weights of other
+    modules (L2Norm) keep what their class sets.
     """
     owners = dict(model.named_modules())
     first = next(path for path, module in owners.items() if isinstance(module, nn.Conv2d))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 
-@fx.wrap  # type: ignore[untyped-decorator]  # torch ships no types for it
+@fx.wrap
 def concat(parts: list[Tensor], label: str) -> Tensor:
     """Concatenation of [N, C_i, H, W] over channels. ``label`` names the result in traced and exported graphs."""
     del label

@@ -62,13 +62,13 @@ EXTRAS: dict[int, list[tuple[int, int, int, int]]] = {
 }
 
 
-@fx.wrap  # type: ignore[untyped-decorator]  # torch ships no types for it
+@fx.wrap
 def head_rows(feature: Tensor, row: int) -> Tensor:
     """Head output [N, boxes*row, H, W] to [N, H*W*boxes, row]: one row per default box, in prior order."""
     return feature.permute(0, 2, 3, 1).reshape(feature.shape[0], -1, row)
 
 
-@fx.wrap  # type: ignore[untyped-decorator]  # torch ships no types for it
+@fx.wrap
 def concat_rows(parts: list[Tensor], label: str) -> Tensor:
     """Rows of all levels, each [N, P_k, row], to [N, P, row]. ``label`` names the result in graphs."""
     del label

@@ -18,9 +18,7 @@ from torch import Tensor, fx, nn
 
 from hardnet_deploy.models.layers import concat
 from hardnet_deploy.models.ssd import L2Norm, concat_rows, head_rows
-
-INPUT_NAME = "images"
-LOGITS_NAME = "logits"
+from hardnet_deploy.tensor_names import INPUT, LOGITS
 
 
 class _Tracer(fx.Tracer):
@@ -131,7 +129,7 @@ def trace(model: nn.Module, *, renames: Mapping[str, str] | None = None) -> Trac
     names: dict[fx.Node, str] = {}
     for node in module.graph.nodes:
         if node.op == "placeholder":
-            names[node] = INPUT_NAME
+            names[node] = INPUT
         elif node.op == "call_module":
             path = str(node.target)
             source = node.args[0]
@@ -144,5 +142,5 @@ def trace(model: nn.Module, *, renames: Mapping[str, str] | None = None) -> Trac
             names[node] = _function_name(node, names)
     traced = TracedNetwork(module=module, names=names)
     if len(traced.output_nodes) == 1:
-        names[traced.output_nodes[0]] = LOGITS_NAME
+        names[traced.output_nodes[0]] = LOGITS
     return traced

@@ -27,6 +27,7 @@ from hardnet_deploy.errors import UsageError
 from hardnet_deploy.nms.boxes import I32, BoolArray, check_batch, check_range, greedy_keep, intersections
 from hardnet_deploy.specs import F32
 
+PLUGIN_OP = "EfficientNMS_TRT"
 SMALLEST_SCORE_THRESHOLD = 0.007
 CANDIDATE_CAP = 5000
 CANDIDATE_CAP_JETSON_NANO = 2000

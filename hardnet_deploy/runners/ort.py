@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from hardnet_deploy.errors import InputFileError
-from hardnet_deploy.nms.efficient import efficient_nms
+from hardnet_deploy.nms.efficient import CANDIDATE_CAP, PLUGIN_OP, efficient_nms
 from hardnet_deploy.runners.base import Arrays, check_feeds
 from hardnet_deploy.runners.graph import cut, tensor_infos
 from hardnet_deploy.specs import TensorInfo
 
 if TYPE_CHECKING:
     import onnx
-
-PLUGIN_OP = "EfficientNMS_TRT"
-DEFAULT_CANDIDATE_CAP = 5000
 
 
 class OrtRunner:
@@ -44,7 +41,7 @@ class OrtRunner:
         model: onnx.ModelProto,
         *,
         extra_outputs: Sequence[str] = (),
-        candidate_cap: int = DEFAULT_CANDIDATE_CAP,
+        candidate_cap: int = CANDIDATE_CAP,
         threads: int | None = None,
     ) -> None:
         import onnxruntime

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 from typing_extensions import Self
 
-from hardnet_deploy.models.trace import INPUT_NAME, LOGITS_NAME
 from hardnet_deploy.nms.boxes import decode_boxes, softmax
 from hardnet_deploy.runners.base import Arrays, check_feeds
 from hardnet_deploy.specs import ModelSpec, TensorInfo
+from hardnet_deploy.tensor_names import BOXES, CONF, INPUT, LOC, LOGITS, SCORES
 
 
 class TorchRunner:
@@ -30,7 +30,7 @@ class TorchRunner:
         self._head = spec.head
         self._priors = spec.head.priors() if spec.head else None
         size = spec.preprocess.size
-        self._inputs = (TensorInfo(name=INPUT_NAME, dtype="float32", shape=(-1, 3, size, size)),)
+        self._inputs = (TensorInfo(name=INPUT, dtype="float32", shape=(-1, 3, size, size)),)
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class TorchRunner:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that :meth:`infer` returns."""
-        return ("loc", "conf", "boxes", "scores") if self._head else (LOGITS_NAME,)
+        return (LOC, CONF, BOXES, SCORES) if self._head else (LOGITS,)
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +59,9 @@ class TorchRunner:
         """Run one batch; see :class:`~hardnet_deploy.runners.base.Runner`."""
         check_feeds(self._inputs, feeds)
         with torch.inference_mode():
-            result = self._model(torch.from_numpy(feeds[INPUT_NAME]))
+            result = self._model(torch.from_numpy(feeds[INPUT]))
         if self._head is None or self._priors is None:
-            return {LOGITS_NAME: result.numpy()}
+            return {LOGITS: result.numpy()}
         loc, conf = (tensor.numpy() for tensor in result)
         boxes = decode_boxes(loc, self._priors, self._head.variances)
-        return {"loc": loc, "conf": conf, "boxes": boxes, "scores": softmax(conf)}
+        return {LOC: loc, CONF: conf, BOXES: boxes, SCORES: softmax(conf)}

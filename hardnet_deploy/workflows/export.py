@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hardnet_deploy.artifacts import UNTRAINED, Manifest, describe_model, save_artifact, versions
 from hardnet_deploy.errors import ExportError, ParityError, TargetError
-from hardnet_deploy.export.options import INPUT, output_names
+from hardnet_deploy.export.options import output_names
 from hardnet_deploy.files import sha256_bytes, sha256_file
 from hardnet_deploy.models import registry
 from hardnet_deploy.specs import ModelSpec
 from hardnet_deploy.targets import TARGETS, Target, get_target
+from hardnet_deploy.tensor_names import INPUT
 from hardnet_deploy.workflows.export_options import ExportPlan, ExportRequest, plan_export
 from hardnet_deploy.workflows.verify_export import ExportVerification, seeded_images, verify_export
 
 if TYPE_CHECKING:
     import onnx
-    from fusion import FoldReport, FoldVerification
     from torch import nn
 
+    from fusion import FoldReport, FoldVerification
     from hardnet_deploy.export.graph_checks import GraphCheckReport
 
 Progress = Callable[[str, int, int], None]
@@ -217,7 +218,7 @@ def _layer_precisions(exported: onnx.ModelProto) -> dict[str, str]:
     from onnx import helper
 
     short = {"float32": "fp32", "float16": "fp16"}
-    types = {tensor.name: helper.tensor_dtype_to_np_dtype(tensor.data_type).name for tensor in exported.graph.initializer}
+    types = {one.name: helper.tensor_dtype_to_np_dtype(one.data_type).name for one in exported.graph.initializer}
     return {
         node.name: short.get(types[node.input[1]], types[node.input[1]])
         for node in exported.graph.node

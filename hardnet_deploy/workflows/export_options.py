@@ -208,7 +208,7 @@ def _refuse_for_plugin(thresholds: Thresholds) -> None:
     if thresholds.score < SMALLEST_SCORE_THRESHOLD:
         raise UsageError(
             f"a score threshold of {thresholds.score:g} cannot be used with EfficientNMS_TRT",
-            got=f"below {SMALLEST_SCORE_THRESHOLD} the plugin's other code path can emit rows of score -32768 as detections",
+            got=f"below {SMALLEST_SCORE_THRESHOLD} the plugin can emit rows of score -32768 as detections",
             wanted=f"{SMALLEST_SCORE_THRESHOLD} or more",
             next_step="raise --score-threshold, or use --nms onnx",
         )

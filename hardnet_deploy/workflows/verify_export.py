@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from hardnet_deploy.evaluate.tensors import Divergence, TensorParity, compare_tensors, first_divergence
 from hardnet_deploy.evaluate.tolerances import INNER_TENSOR, NMS_AFTER_ROUNDING, ONNX_AGAINST_TORCH, SAME_NMS
-from hardnet_deploy.export.options import BOXES, DETECTION_OUTPUTS, INPUT, SCORES, GraphOptions
+from hardnet_deploy.export.options import GraphOptions
 from hardnet_deploy.nms.efficient import EfficientNmsResult, efficient_nms
 from hardnet_deploy.nms.matching import DetectionSet, match_detections
 from hardnet_deploy.nms.onnx_nms import onnx_detections
 from hardnet_deploy.specs import F32, ModelSpec, Preprocess, Thresholds
+from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS, INPUT, SCORES
 
 if TYPE_CHECKING:
     import onnx
@@ -75,7 +76,7 @@ class ExportVerification:
     @property
     def ok(self) -> bool:
         """True where something was compared and all of it agrees."""
-        return bool(self.tensors) and all(part.ok for part in (*self.tensors, *self.detections))
+        return bool(self.tensors) and all(one.ok for one in self.tensors) and all(one.ok for one in self.detections)
 
     @property
     def worst(self) -> TensorParity:

@@ -1,0 +1,1 @@
+"""Building engines: one module for each kind."""
