@@ -92,8 +92,9 @@ class Judge:
             if path is None or module is None or not (isinstance(module, LINEARITIES) or is_transparent(module)):
                 what = _operation(node) if module is None else f"{type(module).__name__} {path}"
                 return Reason.AFTER_OTHER, f"it follows {what}"
-            if len(node.users) > 1:
-                return Reason.CONV_OUTPUT_USED, f"{path} is read by {_listed(map(_operation, node.users))}"
+            readers = [user for user in node.users if not _asks_for_the_shape(user)]
+            if len(readers) > 1:
+                return Reason.CONV_OUTPUT_USED, f"{path} is read by {_listed(map(_operation, readers))}"
             if isinstance(module, LINEARITIES):
                 return path
         if part.path:
@@ -129,6 +130,13 @@ class Judge:
         around = [part for part in self._untraced if part.path == "" or f"{path}.".startswith(f"{part.path}.")]
         inner = max(around, key=lambda part: len(part.path), default=None)
         return f"{shown(inner.path)}: {inner.why}" if inner else ""
+
+
+def _asks_for_the_shape(node: fx.Node) -> bool:
+    """True for what a fold leaves as it is: dimensions, dtype and device, not values."""
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "ndim", "dtype", "device")
+    return node.op == "call_method" and node.target in ("size", "dim")
 
 
 def _operation(node: fx.Node) -> str:

@@ -1,7 +1,8 @@
 """The graph of a model's modules by symbolic tracing, in as few parts as the model allows.
 
 Where a forward cannot be traced (its control flow depends on data), the module becomes one opaque node of the graph
-around it, and its children are traced one by one.
+around it, and its children are traced one by one. Of such a forward one thing is assumed: that it calls its children as
+wholes, and reaches into none of them on a path that the example did not take.
 """
 # ruff: noqa: TID253 - this file is torch code and is imported only by those who need torch
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 import platform
+import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hardnet_deploy import __version__
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
-from hardnet_deploy.files import sha256_bytes, sha256_file, write_atomically
-from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, PriorLayer
+from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
+from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, Thresholds
 
+T = TypeVar("T")
 SCHEMA: Final = 1
 UNTRAINED: Final = "untrained"
 
@@ -63,40 +67,39 @@ class Manifest:
     @property
     def trained(self) -> bool:
         """False for weights drawn from a seed."""
-        return bool(self.weights.get("trained"))
+        return self.weights.get("trained") is True
 
     def preprocess_spec(self) -> Preprocess:
         """The pre-processing as an object.
 
         Raises:
-            ArtifactMismatchError: The record lacks a field or has one too many.
+            ArtifactMismatchError: The record cannot be read as one.
         """
-        fields = dict(self.preprocess)
-        try:
-            return Preprocess(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
-        except (KeyError, TypeError) as error:
-            raise ArtifactMismatchError(f"the manifest's pre-processing cannot be read: {error}") from error
+        spec = _part(Preprocess, self.preprocess, "preprocess")
+        if 0 in {spec.divisor, *spec.std}:
+            raise ArtifactMismatchError("the manifest's 'preprocess' divides by zero")
+        return spec
 
     def head_spec(self) -> DetectorHead | None:
         """The default boxes' configuration as an object; None for a backbone.
 
         Raises:
-            ArtifactMismatchError: The record lacks a field or has one too many.
+            ArtifactMismatchError: The record cannot be read as one.
         """
-        if self.head is None:
-            return None
-        fields = dict(self.head)
-        try:
-            layers = tuple(
-                PriorLayer(**{**layer, "aspect_ratios": tuple(layer["aspect_ratios"])}) for layer in fields["layers"]
-            )
-            return DetectorHead(**{**fields, "layers": layers, "variances": tuple(fields["variances"])})
-        except (KeyError, TypeError) as error:
-            raise ArtifactMismatchError(f"the manifest's default boxes cannot be read: {error}") from error
+        return None if self.head is None else _part(DetectorHead, self.head, "head")
+
+    def thresholds(self) -> Thresholds | None:
+        """Of the NMS inside the graph; None where there is none.
+
+        Raises:
+            ArtifactMismatchError: The record cannot be read as thresholds.
+        """
+        record = self.graph.get("thresholds")
+        return None if record is None else _part(Thresholds, record, "graph.thresholds")
 
     def as_json(self) -> str:
         """JSON text, the same for the same content."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +144,18 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def save_artifact(path: Path, content: bytes, manifest: Manifest) -> None:
-    """Write ``content`` to ``path`` and its manifest beside it.
+    """Write ``content`` to ``path`` and its manifest beside it: both or neither.
 
-    Killed between the two, the old manifest disagrees with the new file: reading it stops, and nothing false is used.
+    Killed between the two renames, the manifest and the file disagree: reading them stops, and nothing false is used.
 
     Raises:
         OutputFileError: No space or no permission; an older pair stays as it was.
     """
-    write_atomically(path, content)
-    write_atomically(manifest_path(path), manifest.as_json().encode())
+    # A file name that is not UTF-8 reaches the manifest as lone surrogates: as \\udcXX they are JSON and read back.
+    record = manifest.as_json().encode("utf-8", "backslashreplace")
+    with atomic_output(path) as new_file, atomic_output(manifest_path(path)) as new_manifest:
+        write_durably(new_file, content)
+        write_durably(new_manifest, record)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -158,54 +164,59 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ArtifactMismatchError: Not JSON, of another schema, or with other fields than this version writes.
     """
+    again = "export the artifact again"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactMismatchError(
-            f"the manifest {path} cannot be read", got=str(error), next_step="export the artifact again"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactMismatchError(f"the manifest {path} cannot be read", got=str(error), next_step=again) from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
         raise ArtifactMismatchError(
             f"the manifest {path} has another schema",
             got=f"schema {schema}",
             wanted=f"schema {SCHEMA}",
-            next_step="export the artifact again with this version",
+            next_step=f"{again} with this version",
         )
-    names = {field.name for field in dataclasses.fields(Manifest)}
-    if set(record) != names:
+    try:
+        return cast(Manifest, _typed(Manifest, record, "manifest"))
+    except TypeError as error:
         raise ArtifactMismatchError(
-            f"the manifest {path} is incomplete or foreign",
-            got=", ".join(sorted(set(record) ^ names)),
-            next_step="export the artifact again",
-        )
-    record["class_names"] = tuple(record["class_names"])
-    record["command"] = tuple(record["command"])
-    return Manifest(**record)
+            f"the manifest {path} is incomplete or foreign", got=str(error), next_step=again
+        ) from error
 
 
-def load_artifact(path: Path, *, trust: bool = False) -> Artifact:
-    """Read an artifact and hold it against its manifest.
-
-    Args:
-        path: The artifact.
-        trust: Take it without a manifest, or with one that disagrees; ``warning`` then says which.
+def read_content(path: Path) -> bytes:
+    """The bytes of an artifact, not yet held against its manifest.
 
     Raises:
         InputFileError: There is no such file, or it cannot be read.
-        ArtifactMismatchError: No manifest, or its hash is another one, and ``trust`` is not set.
     """
-    if not path.exists():
-        raise InputFileError(f"there is no file {path}", next_step="check the path; hardnet-deploy export writes one")
-    if path.is_dir():
-        raise InputFileError(f"{path} is a folder, not an artifact", next_step="name the file inside it")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputFileError(
+            f"there is no file {path}", next_step="check the path; hardnet-deploy export writes one"
+        ) from None
+    except IsADirectoryError:
+        raise InputFileError(f"{path} is a folder, not an artifact", next_step="name the file inside it") from None
     except OSError as error:
         raise InputFileError(f"{path} cannot be read", got=error.strerror) from error
+
+
+def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False) -> Artifact:
+    """Check ``content``, read from ``path``, against the manifest beside it.
+
+    Args:
+        path: The artifact.
+        content: Its bytes.
+        trust: Take it without a readable manifest, or with one that disagrees; ``warning`` then says which.
+
+    Raises:
+        ArtifactMismatchError: No manifest, an unreadable one, or its hash is another one, and ``trust`` is not set.
+    """
     digest = sha256_bytes(content)
     beside = manifest_path(path)
-    if not beside.exists():
+    if not os.path.exists(beside):  # unlike Path.exists, False for a name too long
         if not trust:
             raise ArtifactMismatchError(
                 f"{path} has no manifest",
@@ -213,7 +224,14 @@ def load_artifact(path: Path, *, trust: bool = False) -> Artifact:
                 next_step="copy it beside the file, export again, or pass --trust to take the file as it is",
             )
         return Artifact(path=path, content=content, manifest=None, sha256=digest, warning="taken without a manifest")
-    manifest = read_manifest(beside)
+    try:
+        manifest = read_manifest(beside)
+    except ArtifactMismatchError as error:
+        if not trust:
+            raise
+        return Artifact(
+            path=path, content=content, manifest=None, sha256=digest, warning=f"taken although {error.what}"
+        )
     if manifest.sha256 != digest:
         if not trust:
             raise ArtifactMismatchError(
@@ -227,16 +245,40 @@ def load_artifact(path: Path, *, trust: bool = False) -> Artifact:
     return Artifact(path=path, content=content, manifest=manifest, sha256=digest)
 
 
-__all__ = [
-    "SCHEMA",
-    "UNTRAINED",
-    "Artifact",
-    "Manifest",
-    "describe_model",
-    "load_artifact",
-    "manifest_path",
-    "read_manifest",
-    "save_artifact",
-    "sha256_file",
-    "versions",
-]
+def load_artifact(path: Path, *, trust: bool = False) -> Artifact:
+    """:func:`read_content`, then :func:`hold_against_manifest`; raises what they raise."""
+    return hold_against_manifest(path, read_content(path), trust=trust)
+
+
+def _part(kind: type[T], record: Any, name: str) -> T:
+    try:
+        return cast(T, _typed(kind, record, name))
+    except TypeError as error:
+        raise ArtifactMismatchError(f"the manifest's '{name}' cannot be read", got=str(error)) from error
+
+
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    """``value``, as JSON gives it, as what the annotation ``kind`` says.
+
+    Raises:
+        TypeError: It is something else; the message names the field.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        if set(hints) != set(value):
+            raise TypeError(f"{name}: missing or unknown: {', '.join(sorted(set(hints) ^ set(value)))}")
+        build = cast(type, kind)
+        return build(**{key: _typed(hint, value[key], f"{name}.{key}") for key, hint in hints.items()})
+    if origin is types.UnionType:
+        return None if value is None else _typed(arguments[0], value, name)
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            return tuple(_typed(one, entry, name) for one, entry in zip(kinds, value, strict=True))
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if isinstance(value, float) and not math.isfinite(value):
+        fits = False
+    if fits or (origin is Literal and value in arguments) or (origin is Mapping and isinstance(value, dict)):
+        return value
+    raise TypeError(f"{name}: {json.dumps(value)[:60]}")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,17 +31,26 @@ def refuse_unwritable(path: Path) -> None:
     """Fail before anything long runs where ``path`` clearly cannot be written.
 
     Raises:
-        OutputFileError: It is a folder, its folder is a file, or there is no permission.
+        OutputFileError: It is a folder, a device or a pipe, its name is too long, its folder is a file, or there is no
+            permission.
     """
-    if path.is_dir():
-        raise OutputFileError(f"{path} is a folder", wanted="a file name", next_step=f"-o {path / 'model.onnx'}")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise OutputFileError(f"{path} cannot be written", got=error.strerror) from error
+    if stat.S_ISDIR(mode):
+        raise OutputFileError(f"{path} is a folder", wanted="a file name", next_step=f"name a file inside {path}")
+    if not stat.S_ISREG(mode):
+        raise OutputFileError(f"{path} is a device or a pipe, which a finished file cannot replace", wanted="a file")
     parent = path.absolute().parent
-    while not parent.exists():
+    while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
-        raise OutputFileError(f"{path} cannot be written: {parent} is a file, not a folder")
-    if not os.access(parent, os.W_OK):
-        raise OutputFileError(f"{path} cannot be written: no permission in {parent}", next_step="choose another -o")
+        raise OutputFileError(f"{path} cannot be written: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputFileError(f"{path} cannot be written: no permission in {parent}", next_step="choose another folder")
 
 
 @contextlib.contextmanager
@@ -52,7 +62,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
     Raises:
         OutputFileError: No space, no permission, or another fault of the file system.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Named by a hash, so that the longest name that path may have leaves room for the rest.
+    temporary = path.with_name(f".{sha256_bytes(os.fsencode(path.name))[:16]}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -69,13 +80,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` in one step, flushed to disk first.
+def write_durably(path: Path, data: bytes) -> None:
+    """Write ``data`` and flush it to the disk, so that a rename after it never shows an empty file.
 
     Raises:
-        OutputFileError: As for :func:`atomic_output`.
+        OSError: As the file system says.
     """
-    with atomic_output(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

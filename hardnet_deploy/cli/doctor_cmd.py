@@ -64,11 +64,12 @@ def _gib(size: int | None) -> str:
 
 def _cpu(report: DoctorReport) -> str:
     cpu = report.cpu
+    cores = "unknown number of" if cpu.cores is None else cpu.cores
     if cpu.instruction_sets is None:
-        return f"{cpu.model}, {cpu.cores} cores; instruction sets unknown"
+        return f"{cpu.model}, {cores} cores; instruction sets unknown"
     speed = "with" if cpu.int8_dot_product else "no"
     known = " ".join(cpu.instruction_sets) or "none of those that matter"
-    return f"{cpu.model}, {cpu.cores} cores; {known}; {speed} 8-bit dot product"
+    return f"{cpu.model}, {cores} cores; {known}; {speed} 8-bit dot product"
 
 
 def _gpu(gpu: Gpu) -> str:

@@ -88,7 +88,9 @@ def compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any], 
     wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
     with np.errstate(invalid="ignore"):
         error = np.abs(got - wanted)
-        close = error <= tolerance.atol + tolerance.rtol * np.abs(wanted)
+        magnitude = np.abs(wanted)
+        allowed = tolerance.atol + tolerance.rtol * magnitude + tolerance.of_scale * magnitude.max(initial=0.0)
+        close = error <= allowed
     finite = np.isfinite(wanted) & np.isfinite(got)
     everywhere = bool(finite.all()) and wanted.size > 0
     return TensorParity(

@@ -40,13 +40,15 @@ def decode_boxes(loc: Floats, priors: Floats, variances: tuple[float, float] = (
         variances: Scale of the centre offsets and of the logarithmic sizes.
 
     Returns:
-        Corner form (x1, y1, x2, y2), the shape and dtype of ``loc``, fractions of the image, not clipped to [0, 1].
+        Corner form (x1, y1, x2, y2), the shape and dtype of ``loc``, fractions of the image, not clipped to [0, 1];
+        infinite or NaN where ``exp`` overflows.
     """
     prior_centres, prior_sizes = priors[:, :2], priors[:, 2:]
     centres = prior_centres + loc[..., :2] * variances[0] * prior_sizes
-    sizes = prior_sizes * np.exp(loc[..., 2:] * variances[1])
-    top_left = centres - sizes / 2
-    result: Floats = np.concatenate((top_left, sizes + top_left), axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = prior_sizes * np.exp(loc[..., 2:] * variances[1])
+        top_left = centres - sizes / 2
+        result: Floats = np.concatenate((top_left, sizes + top_left), axis=-1)
     return result
 
 

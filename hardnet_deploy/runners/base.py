@@ -66,8 +66,8 @@ def check_feeds(inputs: Sequence[TensorInfo], feeds: Mapping[str, NDArray[Any]])
         )
     for name, array in feeds.items():
         info = wanted[name]
-        if array.dtype.name != info.dtype:
-            raise UsageError(f"input '{name}' has another element type", got=array.dtype.name, wanted=info.dtype)
+        if array.dtype != np.dtype(info.dtype):  # not by name, which another byte order shares
+            raise UsageError(f"input '{name}' has another element type", got=str(array.dtype), wanted=info.dtype)
         fits = len(array.shape) == len(info.shape) and all(
             expected in (-1, actual) for expected, actual in zip(info.shape, array.shape, strict=True)
         )

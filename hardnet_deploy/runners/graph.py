@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -26,7 +26,9 @@ def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
     again = f"export it again, or check where {source} comes from"
     try:
         model = onnx.load_model_from_string(content)
-    except DecodeError as error:
+        tensors = list(_tensors(model.graph))
+        _refuse_broken_names(model.graph)
+    except (DecodeError, UnicodeDecodeError) as error:
         raise InputFileError(
             f"{source} is not an ONNX model, or is cut short", got=f"{len(content)} bytes", next_step=again
         ) from error
@@ -34,7 +36,7 @@ def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
         raise InputFileError(
             f"{source} is not an ONNX model, or is cut short", got="a graph without nodes", next_step=again
         )
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
         raise InputFileError(
             f"{source} keeps its weights in other files",
             wanted="one self-contained ONNX file",
@@ -42,20 +44,52 @@ def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
         )
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise InputFileError(
-            f"{source} fails the ONNX checker", got=str(error).splitlines()[0], next_step=again
-        ) from error
+    except Exception as error:  # besides ValidationError whatever the checker meets in a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputFileError(f"{source} fails the ONNX checker", got=reason, next_step=again) from error
     return model
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor, those in attributes and inner graphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _refuse_broken_names(graph: onnx.GraphProto) -> None:
+    """Decode every name: protobuf does so at the first use, which may be long after reading.
+
+    Raises:
+        UnicodeDecodeError: One is not UTF-8.
+    """
+    _ = graph.name
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        _ = value.name, value.doc_string
+    for node in graph.node:
+        _ = node.name, node.op_type, node.domain, node.doc_string, *node.input, *node.output
+        _ = tuple(attribute.name for attribute in node.attribute)
+
+
 def tensor_infos(values: Sequence[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
-    """Names, element types and shapes (-1 for dynamic dimensions) of graph inputs or outputs."""
+    """Names, element types and shapes (-1 for dynamic dimensions) of graph inputs or outputs.
+
+    Raises:
+        InputFileError: One is no tensor, or of an element type that does not exist.
+    """
     infos = []
     for value in values:
         kind = value.type.tensor_type
         shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        try:
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        except KeyError:
+            raise InputFileError(f"'{value.name}' is no tensor of a known type", got=f"type {kind.elem_type}") from None
         infos.append(TensorInfo(name=value.name, dtype=dtype, shape=shape))
     return tuple(infos)
 
@@ -98,7 +132,8 @@ def cut(model: onnx.ModelProto, outputs: Sequence[str], *, inputs: Sequence[str]
     part = helper.make_graph(
         computed,
         graph.name,
-        [known[value.name] for value in graph.input if value.name in needed] + [known[name] for name in inputs],
+        [value for value in graph.input if value.name in needed and value.name not in inputs]
+        + [known[name] for name in inputs],
         [known[name] for name in outputs],
         initializer=[tensor for tensor in graph.initializer if tensor.name in read],
     )

@@ -138,16 +138,16 @@ def to_detections(values: Arrays, head: DetectorHead, thresholds: Thresholds) ->
     through softmax and SSD decoding first.
 
     Raises:
-        InputFileError: Outputs of no known kind, or values that are not finite.
+        InputFileError: Outputs of no known kind, NaN in an output, or an infinite box among the detections.
     """
     for name, value in values.items():
-        if not np.isfinite(value).all():
+        if np.isnan(value).any():
             raise InputFileError(
-                f"the engine's output '{name}' has NaN or infinite values",
+                f"the engine's output '{name}' has NaN values",
                 next_step="check the weights, and the precision if it is below fp32",
             )
     if all(name in values for name in DETECTION_OUTPUTS):
-        return EfficientNmsResult(*(values[name] for name in DETECTION_OUTPUTS))
+        return _finite(EfficientNmsResult(*(values[name] for name in DETECTION_OUTPUTS)))
     boxes: F32
     scores: F32
     if BOXES in values and SCORES in values:
@@ -160,14 +160,26 @@ def to_detections(values: Arrays, head: DetectorHead, thresholds: Thresholds) ->
             got=", ".join(values),
             wanted=f"{', '.join(DETECTION_OUTPUTS)}; boxes and scores; or loc and conf",
         )
-    return efficient_nms(
-        boxes,
-        scores,
-        score_threshold=thresholds.score,
-        iou_threshold=thresholds.iou,
-        max_output_boxes=thresholds.max_detections,
-        background_class=0,
+    return _finite(
+        efficient_nms(
+            boxes,
+            scores,
+            score_threshold=thresholds.score,
+            iou_threshold=thresholds.iou,
+            max_output_boxes=thresholds.max_detections,
+            background_class=0,
+        )
     )
+
+
+def _finite(result: EfficientNmsResult) -> EfficientNmsResult:
+    """The result, if every detected box can be drawn; SSD decoding overflows where weights and inputs do not belong."""
+    if not np.isfinite(result.detection_boxes).all():
+        raise InputFileError(
+            "the engine detects boxes of infinite size",
+            next_step="check that the weights were trained with this pre-processing",
+        )
+    return result
 
 
 def _detections(

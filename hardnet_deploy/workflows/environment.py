@@ -63,12 +63,12 @@ class Cpu:
 
     Args:
         model: Its name; the architecture where the system does not tell.
-        cores: Logical cores that this process may use.
+        cores: Logical cores that this process may use; None where that cannot be read.
         instruction_sets: Those that matter to inference, as Linux names them; None where the system does not tell.
     """
 
     model: str
-    cores: int
+    cores: int | None
     instruction_sets: tuple[str, ...] | None
 
     @property
@@ -99,11 +99,8 @@ class TensorRT:
     problem: str | None = None
 
 
-def _read_text(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+def _read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def _package_version(name: str) -> str | None:
@@ -154,32 +151,27 @@ def _tensorrt_module() -> ModuleType | None:
     return None if find_spec("tensorrt") is None else import_module("tensorrt")
 
 
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
     """How the machine is read. A test replaces the ones it is about."""
 
-    read_text: Callable[[str], str | None] = _read_text
+    read_text: Callable[[str], str] = _read_text
     package_version: Callable[[str], str | None] = _package_version
     execution_providers: Callable[[], tuple[str, ...]] = _execution_providers
     nvidia_smi: Callable[[str], str | None] = _nvidia_smi
     torch_gpus: Callable[[], tuple[Gpu, ...]] = _torch_gpus
     tensorrt_module: Callable[[], ModuleType | None] = _tensorrt_module
-    memory: Callable[[], int | None] = _memory
+    memory: Callable[[], int] = _memory
     free_disk: Callable[[], int] = field(default=lambda: shutil.disk_usage(Path.cwd()).free)
-    cores: Callable[[], int] = _cores
+    cores: Callable[[], int | None] = _cores
 
 
 def attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
@@ -194,14 +186,16 @@ def attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
 def read_cpu(probes: Probes) -> Cpu:
     """The processor, from /proc/cpuinfo where there is one."""
     facts: dict[str, str] = {}
-    for line in (probes.read_text("/proc/cpuinfo") or "").splitlines():
+    text, _ = attempt(partial(probes.read_text, "/proc/cpuinfo"))
+    cores, _ = attempt(probes.cores)
+    for line in (text or "").splitlines():
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), value.strip())
     flags = facts.get("flags", facts.get("Features"))
     have = None if flags is None else set(flags.split())
     return Cpu(
         model=facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine(),
-        cores=probes.cores(),
+        cores=cores,
         instruction_sets=None if have is None else tuple(name for name in INSTRUCTION_SETS if name in have),
     )
 

@@ -16,7 +16,8 @@ from hardnet_deploy.specs import ModelSpec
 from hardnet_deploy.targets import TARGETS, Target, get_target
 from hardnet_deploy.tensor_names import INPUT
 from hardnet_deploy.workflows.export_options import ExportPlan, ExportRequest, plan_export
-from hardnet_deploy.workflows.verify_export import ExportVerification, seeded_images, verify_export
+from hardnet_deploy.workflows.seeded_inputs import seeded_noise
+from hardnet_deploy.workflows.verify_export import ExportVerification, verify_export
 
 if TYPE_CHECKING:
     import onnx
@@ -164,7 +165,7 @@ def _fold(original: nn.Module, spec: ModelSpec) -> tuple[nn.Module, Fusion]:
     from fusion.torch_fold import fold_module
     from fusion.verify import verify_fold
 
-    example = torch.from_numpy(seeded_images(spec.preprocess, 1))
+    example = torch.from_numpy(seeded_noise(spec.preprocess, 1))
     try:
         result = fold_module(original, example)
         verification = verify_fold(original, result, example)

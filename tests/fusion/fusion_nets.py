@@ -110,3 +110,10 @@ class HarmonicNet(nn.Module):
             x = module(x)
         x = self.down(x)
         return {"loc": self.loc(x), "conf": self.conf(x)}
+
+
+def pair() -> nn.Sequential:
+    """One convolution from six to eight channels and its batch norm."""
+    model = nn.Sequential(nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8))
+    randomised(model)
+    return model

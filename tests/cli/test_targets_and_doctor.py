@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hardnet_deploy.cli import doctor_cmd
+from hardnet_deploy.cli.doctor_cmd import doctor
+from hardnet_deploy.cli.targets_cmd import targets
+from hardnet_deploy.targets import TARGETS
+from hardnet_deploy.workflows.doctor import inspect_environment
+
+
+@pytest.fixture
+def run() -> CliRunner:
+    return CliRunner()
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    application = typer.Typer()
+    application.command()(doctor)
+    application.command()(targets)
+    return application
+
+
+def test_targets_lists_every_target_with_its_pitfalls(run: CliRunner, app: typer.Typer) -> None:
+    result = run.invoke(app, ["targets"])
+    assert result.exit_code == 0
+    for target in TARGETS.values():
+        assert f"{target.name}: {target.device}" in result.stdout
+        assert all(pitfall.text in result.stdout for pitfall in target.pitfalls)
+    assert "source:" not in result.stdout
+    assert "at most 256 MiB" in result.stdout
+
+
+def test_targets_names_its_sources_when_asked(run: CliRunner, app: typer.Typer) -> None:
+    result = run.invoke(app, ["targets", "--sources"])
+    assert "https://github.com/NVIDIA/TensorRT/issues/3826" in result.stdout
+
+
+def test_targets_json_is_one_document_with_every_fact(run: CliRunner, app: typer.Typer) -> None:
+    document = json.loads(run.invoke(app, ["targets", "--json"]).stdout)
+    rows = {row["name"]: row for row in document["targets"]}
+    assert set(rows) == set(TARGETS)
+    assert rows["jetson-nano"]["precisions"]["int8"] == "refused"
+    assert rows["jetson-nano"]["max_workspace"] == 256 * 1024**2
+    assert rows["gtx-1080ti"]["compute_capability"] == [6, 1]
+    assert rows["gpu"]["pitfalls"][0]["source"]
+
+
+def test_doctor_tells_what_is_here_and_what_each_target_says(run: CliRunner, app: typer.Typer) -> None:
+    result = run.invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert all(f"  {name}" in result.stdout for name in TARGETS)
+    assert "a command that names no target uses" in result.stdout
+
+
+def test_doctor_json_is_one_document(run: CliRunner, app: typer.Typer) -> None:
+    document = json.loads(run.invoke(app, ["doctor", "--json"]).stdout)
+    assert {row["target"] for row in document["targets"]} == set(TARGETS)
+    assert document["packages"]["torch"]
+
+
+def test_doctor_text_keeps_unknown_things_apart_from_absent_ones() -> None:
+    text = "\n".join(doctor_cmd.lines(inspect_environment()))
+    assert "hardnet-deploy" in text
+    assert "None" not in text
