@@ -2,8 +2,8 @@
 
 A batch norm is folded where a symbolic trace shows, for every input, that it reads the output of one convolution or
 linear layer and is the only one to read it, and where one run on an example shows the same. Everything else stays, with
-a reason: a wrong trace, a second reader or a shared weight costs speed, not correctness. Where a forward cannot be traced
-its children are, under the assumption that fusion.torch_trace states; the report names each such forward.
+a reason: a wrong trace, a second reader or a shared weight costs speed, not correctness. Where a forward cannot be
+traced its children are, under the assumption that fusion.torch_trace states; the report names each such forward.
 """
 # ruff: noqa: TID253 - this file is torch code and is imported only by those who need torch
 

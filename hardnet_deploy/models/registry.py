@@ -182,7 +182,8 @@ def build(model: str | ModelSpec, *, code_line: str = CODE_LINES[0], device: str
     spec = get(model) if isinstance(model, str) else model
     if code_line not in CODE_LINES:
         raise UsageError(f"unknown code line '{code_line}'", wanted=" or ".join(CODE_LINES))
-    with torch.device(device):
+    # Weights drawn here are replaced later; the caller's random state is not ours to advance.
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         if spec.head is None:
             network: nn.Module = HarDNet(ARCHITECTURES[spec.architecture])
         else:

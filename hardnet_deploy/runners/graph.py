@@ -23,20 +23,17 @@ def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
     Raises:
         InputFileError: Not ONNX, truncated, with external data, or failing the ONNX checker.
     """
+    foreign = f"{source} is not an ONNX model, or is cut short"
     again = f"export it again, or check where {source} comes from"
     try:
         model = onnx.load_model_from_string(content)
-        tensors = list(_tensors(model.graph))
-        _refuse_broken_names(model.graph)
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise InputFileError(
-            f"{source} is not an ONNX model, or is cut short", got=f"{len(content)} bytes", next_step=again
-        ) from error
+    except DecodeError as error:
+        raise InputFileError(foreign, got=f"{len(content)} bytes", next_step=again) from error
     if not model.graph.node:
-        raise InputFileError(
-            f"{source} is not an ONNX model, or is cut short", got="a graph without nodes", next_step=again
-        )
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+        raise InputFileError(foreign, got="a graph without nodes", next_step=again)
+    if any(isinstance(text, bytes) for text in _texts(model.graph)):
+        raise InputFileError(f"{source} is damaged", got="a name that is not text", next_step=again)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise InputFileError(
             f"{source} keeps its weights in other files",
             wanted="one self-contained ONNX file",
@@ -62,18 +59,14 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(inner)
 
 
-def _refuse_broken_names(graph: onnx.GraphProto) -> None:
-    """Decode every name: protobuf does so at the first use, which may be long after reading.
-
-    Raises:
-        UnicodeDecodeError: One is not UTF-8.
-    """
-    _ = graph.name
+def _texts(graph: onnx.GraphProto) -> Iterator[object]:
+    """Every name in the graph; protobuf gives bytes instead of str where one is not UTF-8."""
+    yield graph.name
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        _ = value.name, value.doc_string
+        yield value.name
     for node in graph.node:
-        _ = node.name, node.op_type, node.domain, node.doc_string, *node.input, *node.output
-        _ = tuple(attribute.name for attribute in node.attribute)
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def tensor_infos(values: Sequence[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:

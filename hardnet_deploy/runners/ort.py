@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP, PLUGIN_OP, efficient_nms
 from hardnet_deploy.runners.base import Arrays, check_feeds
 from hardnet_deploy.runners.graph import cut, tensor_infos
@@ -63,12 +63,15 @@ class OrtRunner:
         runnable = model if fetched == declared else cut(model, fetched)
         try:
             self._session = onnxruntime.InferenceSession(
-                runnable.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                runnable.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # the fallback prints to stdout, and there is nothing to fall back to
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise InputFileError(
                 "ONNX Runtime does not accept the graph",
-                got=str(error).splitlines()[0],
+                got=(str(error).splitlines() or [type(error).__name__])[0],
                 next_step="hardnet-deploy export --nms onnx writes a graph of standard operators",
             ) from error
         self._fetched = fetched
@@ -106,7 +109,11 @@ class OrtRunner:
 
 
 class _Plugin:
-    """The EfficientNMS_TRT node of a graph."""
+    """The EfficientNMS_TRT node of a graph.
+
+    Raises:
+        InputFileError: It cannot be run: attributes are missing or out of range, or tensors too few or too many.
+    """
 
     _REQUIRED = ("score_threshold", "iou_threshold", "max_output_boxes", "background_class")
     _OPTIONAL = ("score_activation", "box_coding", "class_agnostic")
@@ -120,10 +127,20 @@ class _Plugin:
         missing = [name for name in self._REQUIRED if name not in attributes]
         if missing:
             raise InputFileError(f"the EfficientNMS_TRT node lacks the attributes {', '.join(missing)}")
+        if len(self.inputs) not in {2, 3} or len(self.outputs) != 4:
+            raise InputFileError(
+                "the EfficientNMS_TRT node has other tensors than the plugin",
+                got=f"{len(self.inputs)} inputs and {len(self.outputs)} outputs",
+                wanted="boxes, scores and perhaps anchors; four outputs",
+            )
         self._options: dict[str, Any] = {
             name: attributes[name] for name in (*self._REQUIRED, *self._OPTIONAL) if name in attributes
         }
         self._options["candidate_cap"] = candidate_cap
+        try:
+            efficient_nms(np.zeros((1, 1, 4), np.float32), np.zeros((1, 1, 1), np.float32), **self._options)
+        except (UsageError, TypeError) as error:
+            raise InputFileError("the EfficientNMS_TRT node has an attribute out of range", got=str(error)) from error
 
     def run(self, values: Mapping[str, NDArray[Any]]) -> Arrays:
         """The plugin's four outputs."""

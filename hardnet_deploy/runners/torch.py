@@ -59,7 +59,7 @@ class TorchRunner:
         """Run one batch; see :class:`~hardnet_deploy.runners.base.Runner`."""
         check_feeds(self._inputs, feeds)
         with torch.inference_mode():
-            result = self._model(torch.from_numpy(feeds[INPUT]))
+            result = self._model(torch.from_numpy(feeds[INPUT].copy()))  # as it is, it may be read-only or reversed
         if self._head is None or self._priors is None:
             return {LOGITS: result.numpy()}
         loc, conf = (tensor.numpy() for tensor in result)

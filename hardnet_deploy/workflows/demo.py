@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.errors import InputFileError, TargetError
 from hardnet_deploy.evaluate.tolerances import NMS_AFTER_ROUNDING
 from hardnet_deploy.export.options import NmsKind
@@ -20,6 +21,7 @@ from hardnet_deploy.workflows.open_engine import open_engine
 
 Progress = Callable[[str, int, int], None]
 PHOTOGRAPH: Final = "astronaut.png"
+DRAWN: Final = 12  # boxes in a picture: an untrained network finds hundreds
 KINDS: Final[tuple[NmsKind, ...]] = ("efficient", "onnx")
 
 
@@ -100,7 +102,10 @@ def run_demo(folder: Path, image: Path | None, command: tuple[str, ...], progres
         if not isinstance(found, ImageDetections):
             raise found.error
         picture = picture_paths([image], folder / f"{kind}-nms")[image]
-        save_picture(found, engine, picture, note=None if exported.weights.trained else "untrained")
+        best = replace(found, detections=found.detections[:DRAWN])
+        state = "" if exported.weights.trained else f"{UNTRAINED}, "
+        remark = f"{state}best {len(best.detections)} of {len(found.detections)}"
+        save_picture(best, engine, picture, note=remark)
         runs.append(DemoRun(nms=kind, export=exported, found=found, picture=picture))
     sides = [
         DetectionSet.from_rows([(one.class_id, *one.box, one.score) for one in run.found.detections]) for run in runs

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from hardnet_deploy.data.draw import draw_detections
+from hardnet_deploy.errors import UsageError
 from hardnet_deploy.files import atomic_output, refuse_unwritable
 from hardnet_deploy.workflows.detect import ImageDetections
 from hardnet_deploy.workflows.open_engine import OpenEngine
@@ -17,14 +19,21 @@ def picture_paths(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
     Raises:
         OutputFileError: The folder clearly cannot be written.
+        UsageError: A picture would overwrite one of the images.
     """
-    seen: Counter[str] = Counter()
     paths: dict[Path, Path] = {}
     for image in dict.fromkeys(images):
-        seen[image.stem] += 1
-        number = f".{seen[image.stem]}" if seen[image.stem] > 1 else ""
-        paths[image] = folder / f"{image.stem}{number}.detections.png"
+        tries = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
+        names = (folder / f"{image.stem}{number}.detections.png" for number in tries)
+        paths[image] = next(path for path in names if path not in paths.values())
         refuse_unwritable(paths[image])
+    read = {os.path.realpath(image): image for image in images}
+    for image, path in paths.items():
+        if os.path.realpath(path) in read:
+            raise UsageError(
+                f"the picture of {image} would overwrite {read[os.path.realpath(path)]}, which is to be read",
+                next_step="choose another folder with -o",
+            )
     return paths
 
 

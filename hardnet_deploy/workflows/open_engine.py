@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.artifacts import Artifact, Manifest, load_artifact
+from hardnet_deploy.artifacts import hold_against_manifest, read_content
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.base import Runner
 from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, Thresholds
+from hardnet_deploy.tensor_names import CONF, SCORES
 from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, UPSTREAM_IOU
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,19 +74,28 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
         code_line: Which repository trained a checkpoint given as ``MODEL=CHECKPOINT``.
 
     Raises:
-        UsageError: No such file and no such model.
-        InputFileError, ArtifactMismatchError, CheckpointError: See the readers.
+        UsageError: No such file and no such model, ``MODEL=`` without a checkpoint, or a code line for a file.
+        InputFileError: A file that cannot be read, or is no ONNX model that runs here, whatever its manifest says.
+        ArtifactMismatchError: A file whose manifest is missing, unreadable or of another file.
+        CheckpointError: See the reader of checkpoints.
     """
-    name, _, weights = text.partition("=")
+    name, equals, weights = text.partition("=")
     if name in registry.MODELS:
+        if equals and not weights:
+            raise UsageError(
+                f"'{text}' names no checkpoint", wanted=f"{name}=CHECKPOINT.pth, or {name} alone for untrained weights"
+            )
         return _open_model(text, registry.get(name), Path(weights) if weights else None, code_line)
-    path = Path(text)
-    if not path.exists() and not path.suffix:
+    if not os.path.exists(text) and (equals or not Path(text).suffix):
+        close = difflib.get_close_matches(name, registry.MODELS, n=1)
         raise UsageError(
             f"'{text}' is neither a file nor a model",
+            wanted=f"perhaps '{close[0]}'" if close else None,
             next_step="hardnet-deploy models lists the models; hardnet-deploy export writes a file",
         )
-    return _open_onnx(text, load_artifact(path, trust=trust))
+    if code_line != registry.CODE_LINES[0]:
+        raise UsageError("--code-line is for MODEL=CHECKPOINT; a file has it in its graph", next_step="drop it")
+    return _open_onnx(Path(text), trust=trust)
 
 
 def _thresholds(dataset: str) -> Thresholds:
@@ -105,36 +122,52 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
     )
 
 
-def _open_onnx(label: str, artifact: Artifact) -> OpenEngine:
+def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
     from hardnet_deploy.runners.graph import parse_model
     from hardnet_deploy.runners.ort import OrtRunner
 
-    model = parse_model(artifact.content, source=label)
+    label = str(path)
+    content = read_content(path)
+    model = parse_model(content, source=label)
+    artifact = hold_against_manifest(path, content, trust=trust)
     runner = OrtRunner(model)
     if len(runner.inputs) != 1:
         raise InputFileError(f"{label} has {len(runner.inputs)} inputs", wanted="one, 'images'")
     manifest, warning = artifact.manifest, artifact.warning
     if manifest is not None:
         preprocess, head, names = manifest.preprocess_spec(), manifest.head_spec(), manifest.class_names
-        dataset = str(manifest.model.get("dataset"))
+        thresholds = manifest.thresholds() or _thresholds(str(manifest.model.get("dataset")))
     else:
         spec = _recognise(model.graph.name, label)
-        preprocess, head, names, dataset = spec.preprocess, spec.head, spec.class_names, spec.dataset
-        warning = f"{warning}: taken for {spec.name} with its usual pre-processing and classes"
-    batch = runner.inputs[0].shape[0]
-    size = runner.inputs[0].shape[-1]
-    if size != preprocess.size:
+        head = _with_own_classes(spec.head, model)
+        preprocess, thresholds = spec.preprocess, _thresholds(spec.dataset)
+        names = spec.class_names if head == spec.head else ()
+        warning = f"{warning}: taken for {spec.name} with its usual pre-processing"
+        warning += "" if head == spec.head else "; its classes are its own and have no names here"
+    wanted = (3, preprocess.size, preprocess.size)
+    if runner.inputs[0].shape[1:] != wanted:
         raise ArtifactMismatchError(
-            f"{label} takes {size} x {size} images, its pre-processing makes {preprocess.size} x {preprocess.size}",
+            f"{label} takes images [N, 3, H, W] of another size than its pre-processing makes",
+            got=str(runner.inputs[0].shape),
+            wanted=f"{wanted} for each image",
             next_step="export it again",
         )
+    for name, priors, classes in _candidates(model):
+        if head is not None and (priors, classes) != (head.num_priors, head.num_classes):
+            raise ArtifactMismatchError(
+                f"'{name}' in {label} is not of the head that its manifest describes",
+                got=f"{priors} boxes of {classes} classes",
+                wanted=f"{head.num_priors} boxes of {head.num_classes} classes",
+                next_step="export it again",
+            )
+    batch = runner.inputs[0].shape[0]
     return OpenEngine(
         label=label,
         runner=runner,
         preprocess=preprocess,
         head=head,
         class_names=names,
-        thresholds=_own_thresholds(manifest, dataset),
+        thresholds=thresholds,
         batch=None if batch < 1 else batch,
         trained=manifest.trained if manifest else None,
         sha256=artifact.sha256,
@@ -142,9 +175,21 @@ def _open_onnx(label: str, artifact: Artifact) -> OpenEngine:
     )
 
 
-def _own_thresholds(manifest: Manifest | None, dataset: str) -> Thresholds:
-    known = manifest.graph.get("thresholds") if manifest else None
-    return Thresholds(**known) if known else _thresholds(dataset)
+def _candidates(model: onnx.ModelProto) -> Iterator[tuple[str, int, int]]:
+    """Name, boxes and classes of the graph's logits and scores."""
+    from hardnet_deploy.runners.graph import tensor_infos
+
+    known = {value.name: value for value in (*model.graph.output, *model.graph.value_info)}
+    for info in tensor_infos([known[name] for name in (CONF, SCORES) if name in known]):
+        if len(info.shape) == 3:
+            yield info.name, *info.shape[1:]
+
+
+def _with_own_classes(head: DetectorHead | None, model: onnx.ModelProto) -> DetectorHead | None:
+    """The head with as many classes as the graph has."""
+    for _, _, classes in _candidates(model):
+        return None if head is None else dataclasses.replace(head, num_classes=classes)
+    return head
 
 
 def _recognise(name: str, label: str) -> ModelSpec:
