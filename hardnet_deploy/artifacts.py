@@ -216,7 +216,7 @@ def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False) ->
     """
     digest = sha256_bytes(content)
     beside = manifest_path(path)
-    if not os.path.exists(beside):  # unlike Path.exists, False for a name too long
+    if not os.path.lexists(beside):  # unlike Path.exists, False for a name too long
         if not trust:
             raise ArtifactMismatchError(
                 f"{path} has no manifest",

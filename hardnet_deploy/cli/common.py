@@ -13,7 +13,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from hardnet_deploy.errors import EXIT_CODES, HardnetDeployError
+from hardnet_deploy.errors import EXIT_CODES, HardnetDeployError, OutputFileError
 
 P = ParamSpec("P")
 
@@ -30,13 +30,16 @@ CLOSED_PIPE = 141
 
 
 def emit_json(document: Any) -> None:
-    """Print ``document`` as the one JSON document of this run."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print ``document`` as the one JSON document of this run, in UTF-8 whatever the locale."""
+    # A file name that is not UTF-8 holds lone surrogates: as \udcXX they are JSON.
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    _print(text.encode("utf-8", "backslashreplace"))
 
 
 def emit(line: str = "") -> None:
-    """Print one line of the result on stdout."""
-    typer.echo(line)
+    """Print one line of the result on stdout; what the terminal cannot show comes as an escape."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    _print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def note(line: str) -> None:
@@ -44,12 +47,29 @@ def note(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def _print(text: str | bytes) -> None:
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _close_stdout()
+        raise OutputFileError("the result cannot be printed on stdout", got=error.strerror) from error
+
+
+def _close_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not fail on it at its end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(error: HardnetDeployError, *, as_json: bool, debug: bool) -> None:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     note("error: " + "\n".join(error.lines()))
     if as_json:
-        emit_json(error.as_dict())
+        with contextlib.suppress(OutputFileError):  # where the fault is stdout itself, stderr has said so
+            emit_json(error.as_dict())
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
@@ -62,30 +82,35 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json, debug = bool(kwargs.get("json")), bool(kwargs.get("debug"))
         try:
-            function(*args, **kwargs)
-        except HardnetDeployError as error:
-            _report(error, as_json=as_json, debug=debug)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            note("interrupted: nothing was left half-written")
-            raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort):
-            raise
+            _end_in_words(functools.partial(function, *args, **kwargs), as_json=as_json, debug=debug)
         except BrokenPipeError:
-            # Whoever read stdout has left (`| head`): nothing more to say, and nothing to say it to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read the output has left (`| head`): nothing more to say, and nothing to say it to.
+            _close_stdout()
             raise typer.Exit(CLOSED_PIPE) from None
-        except Exception as error:  # noqa: BLE001  the last resort: a fault of ours still ends in one sentence
-            if debug:
-                traceback.print_exc(file=sys.stderr)
-            fault = HardnetDeployError(
-                f"hardnet-deploy failed unexpectedly: {type(error).__name__}: {error}",
-                next_step="run the command again with --debug and report what it prints",
-            )
-            _report(fault, as_json=as_json, debug=False)
-            raise typer.Exit(fault.exit_code) from None
 
     return wrapper
+
+
+def _end_in_words(run: Callable[[], None], *, as_json: bool, debug: bool) -> None:
+    try:
+        run()
+    except HardnetDeployError as error:
+        _report(error, as_json=as_json, debug=debug)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        note("interrupted: nothing was left half-written")
+        raise typer.Exit(INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001  the last resort: a fault of ours still ends in one sentence
+        if debug:
+            traceback.print_exc(file=sys.stderr)
+        fault = HardnetDeployError(
+            f"hardnet-deploy failed unexpectedly: {type(error).__name__}: {error}",
+            next_step="run the command again with --debug and report what it prints",
+        )
+        _report(fault, as_json=as_json, debug=False)
+        raise typer.Exit(fault.exit_code) from None
 
 
 class StageProgress:

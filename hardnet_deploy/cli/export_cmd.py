@@ -157,8 +157,8 @@ def summary(result: ExportResult) -> list[str]:
         lines.append("fusion   none (--no-fuse-bn)")
     worst = result.verification.worst
     lines.append(
-        f"parity   {len(result.verification.tensors)} tensors equal PyTorch's; largest error {worst.max_abs:.1e} in "
-        f"'{worst.name}' (allowed {worst.tolerance.atol:g} + {worst.tolerance.rtol:g} of the value)"
+        f"parity   {len(result.verification.tensors)} comparisons with PyTorch passed; largest error "
+        f"{worst.max_abs:.1e} in '{worst.name}' on {worst.case} (allowed: {worst.tolerance})"
     )
     lines.append(f"         run by {result.verification.runner}")
     lines += [

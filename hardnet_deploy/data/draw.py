@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import colorsys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from hardnet_deploy.errors import OutputFileError
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -56,23 +52,6 @@ def draw_detections(
     if note is not None:
         _write(draw, (0, 0), note, font, BLACK)
     return picture
-
-
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes the picture as PNG, whole or not at all.
-
-    Raises:
-        OutputFileError: The file cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            draft = Path(folder) / "picture.png"
-            picture.save(draft, format="PNG")
-            draft.replace(path)
-    except OSError as error:
-        raise OutputFileError(
-            f"{path} could not be written.", got=error.strerror or str(error), next_step="choose another place for it"
-        ) from error
 
 
 def class_colour(label: int) -> Colour:

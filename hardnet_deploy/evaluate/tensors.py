@@ -19,6 +19,7 @@ class TensorParity:
 
     Args:
         name: The tensor's name on both sides.
+        case: What it was computed from.
         max_abs: Largest absolute error.
         max_rel: Largest absolute error relative to the reference's largest magnitude.
         compared: Number of values compared.
@@ -27,6 +28,7 @@ class TensorParity:
     """
 
     name: str
+    case: str
     max_abs: float
     max_rel: float
     compared: int
@@ -78,12 +80,14 @@ def relative_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
     return error / scale if scale else (math.inf if error else 0.0)
 
 
-def compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any], tolerance: Tolerance) -> TensorParity:
+def compare_tensor(
+    name: str, reference: NDArray[Any], candidate: NDArray[Any], tolerance: Tolerance, *, case: str
+) -> TensorParity:
     """Compare two arrays value by value, in float64. Another shape counts every value as a violation."""
     if reference.shape != candidate.shape:
         size = max(reference.size, candidate.size, 1)
         return TensorParity(
-            name=name, max_abs=math.inf, max_rel=math.inf, compared=0, violations=size, tolerance=tolerance
+            name=name, case=case, max_abs=math.inf, max_rel=math.inf, compared=0, violations=size, tolerance=tolerance
         )
     wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -95,6 +99,7 @@ def compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any], 
     everywhere = bool(finite.all()) and wanted.size > 0
     return TensorParity(
         name=name,
+        case=case,
         max_abs=float(error.max()) if everywhere else math.inf,
         max_rel=relative_error(wanted, got),
         compared=int(wanted.size),
@@ -104,12 +109,13 @@ def compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any], 
 
 
 def compare_tensors(
-    reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], tolerance: Tolerance
+    reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], tolerance: Tolerance, *, case: str
 ) -> tuple[TensorParity, ...]:
     """Compare every tensor of the reference with the candidate's of the same name; one that is missing fails."""
     empty = np.empty(0)
     return tuple(
-        compare_tensor(name, value, candidate.get(name, empty), tolerance) for name, value in reference.items()
+        compare_tensor(name, value, candidate.get(name, empty), tolerance, case=case)
+        for name, value in reference.items()
     )
 
 

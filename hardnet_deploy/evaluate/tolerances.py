@@ -15,6 +15,10 @@ class Tolerance:
     why: str
     of_scale: float = 0.0
 
+    def __str__(self) -> str:
+        parts = ((self.atol, ""), (self.rtol, " of the value"), (self.of_scale, " of the largest value"))
+        return " + ".join(f"{bound:g}{what}" for bound, what in parts if bound) or "nothing"
+
 
 @dataclass(frozen=True, kw_only=True)
 class MatchTolerance:

@@ -138,7 +138,7 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
         raise ParityError(
             f"the exported graph of {plan.spec.name} does not compute what PyTorch computes; nothing was written",
             got="; ".join(verification.failures()),
-            wanted=f"errors of at most {verification.worst.tolerance.atol:g}" if verification.tensors else None,
+            wanted=f"errors of at most {verification.worst.tolerance}" if verification.tensors else None,
             next_step="report this with the versions that hardnet-deploy doctor prints",
         )
 

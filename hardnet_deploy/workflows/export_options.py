@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET, GraphOptions, NmsKind, Outputs
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
-from hardnet_deploy.specs import ModelSpec, Thresholds
+from hardnet_deploy.specs import BACKGROUND, ModelSpec, Thresholds
 from hardnet_deploy.targets import DEFAULT_OPSET, Target, get_target
 
 Preset = Literal["eval", "deploy"]
@@ -21,6 +23,7 @@ UPSTREAM_IOU: Final = 0.45
 EVAL_SCORE: Final = {"coco": 0.02, "voc": 0.03}
 MAX_DETECTIONS: Final = {"coco": 200, "voc": 300}
 DEPLOY_SCORE: Final = 0.3
+SMALLEST_IOU: Final = 1e-6  # less would be 0 in float32, at which EfficientNMS_TRT has no meaning
 MAX_BATCH: Final = 1024
 
 
@@ -104,9 +107,11 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         if has_nms:
             target.require_nms(nms)
     output = request.output or Path(f"{spec.name}.onnx")
-    refuse_unwritable(output)
-    if request.weights and output.exists() and request.weights.exists() and output.samefile(request.weights):
-        raise UsageError(f"-o {output} would overwrite the checkpoint it reads")
+    for written in (output, manifest_path(output)):
+        refuse_unwritable(written)
+        for read in filter(None, (request.weights, request.classes)):
+            if os.path.realpath(written) == os.path.realpath(read):
+                raise UsageError(f"-o {output} would overwrite {read}, which it reads", next_step="choose another -o")
     return ExportPlan(
         spec=spec,
         weights=request.weights,
@@ -127,7 +132,7 @@ def parse_batch(text: str) -> int | None:
     """
     if text == "dynamic":
         return None
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_BATCH:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_BATCH)) and 1 <= int(text) <= MAX_BATCH:
         return int(text)
     raise UsageError(f"--batch {text} is not a batch", wanted=f"a number from 1 to {MAX_BATCH}, or dynamic")
 
@@ -142,6 +147,8 @@ def _spec(request: ExportRequest) -> ModelSpec:
         raise UsageError(f"--code-line is for detectors; {spec.name} has only one", next_step="drop --code-line")
     if request.classes is not None:
         spec = registry.with_classes(spec, read_classes(request.classes))
+        if spec.class_names == (BACKGROUND,):
+            raise UsageError(f"the class list {request.classes} names only the background", wanted="one class or more")
     if request.size is not None:
         spec = registry.with_size(spec, request.size)
     return spec
@@ -154,7 +161,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         InputFileError: The file cannot be read as text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise InputFileError(
             f"the class list {path} cannot be read", got=str(error), wanted="a text file with one class name a line"
@@ -169,6 +176,7 @@ def _refuse_idle_options(request: ExportRequest, spec: ModelSpec, outputs: Outpu
         "--iou-threshold": request.iou_threshold,
         "--max-detections": request.max_detections,
         "--nms": request.nms,
+        "--thresholds": None if request.preset == "eval" else request.preset,
     }
     given = [name for name, value in numbers.items() if value is not None]
     if not spec.is_detector:
@@ -196,8 +204,8 @@ def resolve_thresholds(request: ExportRequest, spec: ModelSpec) -> Thresholds:
     kept = MAX_DETECTIONS[dataset] if request.max_detections is None else request.max_detections
     if not 0.0 <= score < 1.0:
         raise UsageError(f"--score-threshold {score:g} is out of range", wanted="0 or more, below 1")
-    if not 0.0 < iou <= 1.0:
-        raise UsageError(f"--iou-threshold {iou:g} is out of range", wanted="above 0, at most 1")
+    if not SMALLEST_IOU <= iou <= 1.0:
+        raise UsageError(f"--iou-threshold {iou:g} is out of range", wanted=f"{SMALLEST_IOU:g} to 1")
     if spec.head is not None and not 1 <= kept <= spec.head.num_priors:
         raise UsageError(f"--max-detections {kept} is out of range", wanted=f"1 to {spec.head.num_priors}")
     return Thresholds(score=score, iou=iou, max_detections=kept)

@@ -86,7 +86,7 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
                 f"'{text}' names no checkpoint", wanted=f"{name}=CHECKPOINT.pth, or {name} alone for untrained weights"
             )
         return _open_model(text, registry.get(name), Path(weights) if weights else None, code_line)
-    if not os.path.exists(text) and (equals or not Path(text).suffix):
+    if not os.path.lexists(text) and (equals or not Path(text).suffix):
         close = difflib.get_close_matches(name, registry.MODELS, n=1)
         raise UsageError(
             f"'{text}' is neither a file nor a model",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from skimage import data as photographs
 
-from hardnet_deploy.data.draw import class_colour, draw_detections, save_png
-from hardnet_deploy.data.images import load_image
-from hardnet_deploy.errors import OutputFileError
+from hardnet_deploy.data.draw import class_colour, draw_detections
 
 NAMES = ("background", "cat", "dog")
 GREY = np.full((200, 300, 3), 128, np.uint8)
@@ -123,21 +120,3 @@ def test_a_class_beyond_the_list_is_drawn_by_number() -> None:
 
 def test_classes_have_their_own_colours() -> None:
     assert len({class_colour(label) for label in range(81)}) == 81
-
-
-def test_saved_png_reads_back(tmp_path: Path) -> None:
-    path = tmp_path / "drawn.png"
-    picture = draw_detections(photographs.chelsea(), [[1, 50, 60, 150, 160, 0.9]], NAMES)
-    save_png(picture, path)
-    save_png(picture, path)
-    assert np.array_equal(load_image(path), np.asarray(picture))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["drawn.png"]
-
-
-def test_a_place_that_cannot_be_written_is_named_and_left_empty(tmp_path: Path) -> None:
-    picture = draw_detections(GREY, [], NAMES)
-    with pytest.raises(OutputFileError, match=r"drawn\.png could not be written"):
-        save_png(picture, tmp_path / "nowhere" / "drawn.png")
-    with pytest.raises(OutputFileError):
-        save_png(picture, tmp_path)
-    assert not list(tmp_path.iterdir())
