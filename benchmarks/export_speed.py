@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
+
+from machine import conditions
 
 MODEL = "ssd512-hardnet68-coco"
 SIDES = ("ours", "torch")
-PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu", "numpy")
 
 
 def ours(folder: Path) -> float:
@@ -97,25 +96,12 @@ def main() -> None:
         "ours_peak_mib": max(row["ours"]["peak_mib"] for row in rounds),
         "torch_peak_mib": max(row["torch"]["peak_mib"] for row in rounds),
         "bars": {"ratio": 3.0, "peak_mib": 3072},
-        "machine": {
-            "processor": _processor(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "versions": {name: metadata.version(name) for name in PACKAGES},
-        },
+        "machine": conditions(),
     }
     text = json.dumps(result, indent=2)
     print(text)
     if options.save:
         options.save.write_text(text + "\n")
-
-
-def _processor() -> str:
-    import os
-
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -38,13 +38,13 @@ def export(
         ),
     ] = None,
     thresholds: Annotated[
-        Literal["eval", "deploy"],
+        Literal["eval", "deploy"] | None,
         typer.Option(
             "--thresholds",
-            help="Preset: eval keeps scores from 0.02 (COCO) or 0.03 (VOC), deploy 0.3; IoU 0.45, 200 or 300 boxes.",
+            help="eval (default): scores from 0.02 (COCO) or 0.03 (VOC); deploy: 0.3. IoU 0.45, 200 or 300 boxes.",
             rich_help_panel=DETECTION_OPTIONS,
         ),
-    ] = "eval",
+    ] = None,
     score_threshold: Annotated[
         float | None, typer.Option("--score-threshold", help="Overrides the preset.", rich_help_panel=DETECTION_OPTIONS)
     ] = None,
@@ -167,7 +167,11 @@ def summary(result: ExportResult) -> list[str]:
     ]
     accepting = [one.target for one in result.targets if one.accepted]
     lines.append(f"targets  accepted by the parser tables of: {', '.join(accepting) or 'none'}")
-    lines += [f"         not by {one.target}: {one.errors[0].message}" for one in result.targets if not one.accepted]
+    lines += [
+        f"         {'' if one.accepted else 'not by '}{one.target}: {finding.message}"
+        for one in result.targets
+        for finding in (one.warnings if one.accepted else one.errors)
+    ]
     return lines
 
 

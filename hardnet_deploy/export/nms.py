@@ -126,8 +126,10 @@ def write_onnx_nms(builder: GraphBuilder, head: DetectorHead, thresholds: Thresh
 
     zero = constant("nms.zero", np.array(0.0, np.float32))
     found = add("Greater", [DETECTION_SCORES, zero], "nms.found", (batch, kept), dtype=boolean)
-    counted = add("Cast", [found], "nms.counted", (batch, kept), dtype=int32, to=int32)
-    add("ReduceSum", [counted, axis1], NUM_DETECTIONS, (batch, 1), dtype=int32, keepdims=1)
+    # Summed as floats: TensorRT before 10 lists no ReduceSum of integers.
+    counted = add("Cast", [found], "nms.counted", (batch, kept), to=TensorProto.FLOAT)
+    total = add("ReduceSum", [counted, axis1], "nms.total", (batch, 1), keepdims=1)
+    add("Cast", [total], NUM_DETECTIONS, (batch, 1), dtype=int32, to=int32)
 
 
 def _image_numbers(builder: GraphBuilder, batch: Dim) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,12 +39,14 @@ class Weights:
         trained: False where they were drawn from the fixed seed.
         source: The checkpoint's path, or the seed.
         sha256: Of the checkpoint; None without one.
+        state_sha256: Of the loaded state_dict, names and values, whatever file it came from.
         notes: What loading converted or missed without harm.
     """
 
     trained: bool
     source: str
     sha256: str | None
+    state_sha256: str
     notes: tuple[str, ...] = ()
 
 
@@ -92,9 +95,23 @@ def load_model(spec: ModelSpec, weights: Path | None, *, code_line: str) -> tupl
     model = registry.build(spec, code_line=code_line)
     if weights is None:
         initialise(model, preprocess=spec.preprocess)
-        return model, Weights(trained=False, source=f"{UNTRAINED}: drawn from seed {DEFAULT_SEED}", sha256=None)
+        source = f"{UNTRAINED}: drawn from seed {DEFAULT_SEED}"
+        return model, Weights(trained=False, source=source, sha256=None, state_sha256=_state_digest(model))
     loaded = load_checkpoint(model, weights, name=spec.name)
-    return model, Weights(trained=True, source=str(weights), sha256=sha256_file(weights), notes=loaded.notes)
+    return model, Weights(
+        trained=True,
+        source=str(weights),
+        sha256=sha256_file(weights),
+        state_sha256=_state_digest(model),
+        notes=loaded.notes,
+    )
+
+
+def _state_digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, value in model.state_dict().items():
+        digest.update(key.encode() + b"\0" + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def run_export(request: ExportRequest, progress: Progress) -> ExportResult:

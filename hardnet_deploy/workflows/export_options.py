@@ -38,7 +38,7 @@ class ExportRequest:
     fuse_bn: bool = True
     outputs: Outputs | None = None
     nms: NmsKind | None = None
-    preset: Preset = "eval"
+    preset: Preset | None = None
     score_threshold: float | None = None
     iou_threshold: float | None = None
     max_detections: int | None = None
@@ -176,7 +176,7 @@ def _refuse_idle_options(request: ExportRequest, spec: ModelSpec, outputs: Outpu
         "--iou-threshold": request.iou_threshold,
         "--max-detections": request.max_detections,
         "--nms": request.nms,
-        "--thresholds": None if request.preset == "eval" else request.preset,
+        "--thresholds": request.preset,
     }
     given = [name for name, value in numbers.items() if value is not None]
     if not spec.is_detector:
@@ -199,7 +199,7 @@ def resolve_thresholds(request: ExportRequest, spec: ModelSpec) -> Thresholds:
     dataset = spec.dataset
     score = request.score_threshold
     if score is None:
-        score = EVAL_SCORE[dataset] if request.preset == "eval" else DEPLOY_SCORE
+        score = DEPLOY_SCORE if request.preset == "deploy" else EVAL_SCORE[dataset]
     iou = UPSTREAM_IOU if request.iou_threshold is None else request.iou_threshold
     kept = MAX_DETECTIONS[dataset] if request.max_detections is None else request.max_detections
     if not 0.0 <= score < 1.0:

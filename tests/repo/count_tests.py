@@ -31,6 +31,10 @@ class Counts:
     files: list[str]
 
 
+class CollectionError(Exception):
+    """The tests cannot even be collected."""
+
+
 class _Collector:
     """A pytest plugin that keeps what was collected before markers deselect."""
 
@@ -46,13 +50,13 @@ def collect(root: Path) -> Counts:
     """Collect the tests under ``root``, running none.
 
     Raises:
-        RuntimeError: A test file cannot be imported; the message is pytest's.
+        CollectionError: A test file cannot be imported; the message is pytest's.
     """
     collector, output = _Collector(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "--rootdir", str(root)], [collector])
     if status not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        raise RuntimeError(output.getvalue())
+        raise CollectionError(output.getvalue().partition("= ERRORS =")[2] or output.getvalue())
     slow = sum(item.get_closest_marker("slow") is not None for item in collector.items)
     files = sorted({item.path.relative_to(root).as_posix() for item in collector.items})
     return Counts(fast=len(collector.items) - slow, slow=slow, files=files)
@@ -76,7 +80,11 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["check"], ["record"]):
         sys.stderr.write(f"{__doc__}\n")
         return 2
-    found = collect(ROOT)
+    try:
+        found = collect(ROOT)
+    except CollectionError as error:
+        sys.stderr.write(f"the tests cannot be collected\n{error}\n")
+        return 1
     if arguments == ["record"]:
         RECORD.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
         sys.stdout.write(f"recorded {found.fast} fast and {found.slow} slow tests in {len(found.files)} files\n")

@@ -120,10 +120,12 @@ def test_the_changelog_has_a_place_for_the_next_line() -> None:
     assert re.search(r"^## \[?Unreleased\]?", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [path for path in FILES if path.suffix == ".md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "page", [path for path in FILES if path.suffix == ".md"], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("script", [".ci/run"])
