@@ -93,7 +93,8 @@ def compare_tensor(
     with np.errstate(invalid="ignore"):
         error = np.abs(got - wanted)
         magnitude = np.abs(wanted)
-        allowed = tolerance.atol + tolerance.rtol * magnitude + tolerance.of_scale * magnitude.max(initial=0.0)
+        largest = magnitude[np.isfinite(magnitude)].max(initial=0.0)
+        allowed = tolerance.atol + tolerance.rtol * magnitude + tolerance.of_scale * largest
         close = error <= allowed
     finite = np.isfinite(wanted) & np.isfinite(got)
     everywhere = bool(finite.all()) and wanted.size > 0

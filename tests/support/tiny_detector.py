@@ -176,5 +176,5 @@ class _Real:
 
 @cache
 def real_export() -> Any:
-    """``ssd300-hardnet68-voc`` from the fixed seed: ``onnx`` as the export wrote it, ``checkpoint`` with its weights."""
+    """``ssd300-hardnet68-voc`` from the fixed seed: ``onnx`` as exported, ``checkpoint`` with its weights."""
     return _Real()
