@@ -23,6 +23,8 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 
+FOLD_ERRORS = ("fold_worst_layer_float64", "fold_worst_output_float32")
+
 
 def row(name: str, nms: NmsKind | None, folder: Path) -> dict[str, Any]:
     """One export and its verification."""
@@ -56,10 +58,33 @@ def row(name: str, nms: NmsKind | None, folder: Path) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown, one line a model: the worst of its exports."""
+    lines = [
+        "| model | batch norms folded | worst layer, float64 | worst output, float32 | worst error: noise | pixels |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(one["model"] for one in rows):
+        own = [one for one in rows if one["model"] == name]
+        errors = [max(one["parity_worst_abs"][case] for one in own) for case in own[0]["parity_worst_abs"]]
+        cells = (
+            f"`{name}`",
+            own[0]["batch_norms_folded"],
+            *(f"{max(one[key] for one in own):.1e}" for key in FOLD_ERRORS),
+            *(f"{error:.1e}" for error in errors),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path)
+    parser.add_argument("--table", type=Path, help="print the rows of a saved result as Markdown; runs nothing")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text())["rows"]))
+        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in registry.names():

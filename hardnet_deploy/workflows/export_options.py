@@ -85,7 +85,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         OutputFileError: The output clearly cannot be written.
     """
     spec = _spec(request)
-    target = get_target(request.target) if request.target else None
+    target = get_target(request.target) if request.target is not None else None
     batch = parse_batch(request.batch)
     opset = request.opset if request.opset is not None else DEFAULT_OPSET
     if not MIN_OPSET <= opset <= MAX_OPSET:
@@ -107,8 +107,9 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         if has_nms:
             target.require_nms(nms)
     output = request.output or Path(f"{spec.name}.onnx")
+    refuse_unwritable(output)
+    refuse_unwritable(manifest_path(output))
     for written in (output, manifest_path(output)):
-        refuse_unwritable(written)
         for read in filter(None, (request.weights, request.classes)):
             if os.path.realpath(written) == os.path.realpath(read):
                 raise UsageError(f"-o {output} would overwrite {read}, which it reads", next_step="choose another -o")
@@ -138,7 +139,7 @@ def parse_batch(text: str) -> int | None:
 
 
 def _spec(request: ExportRequest) -> ModelSpec:
-    spec = registry.get(request.model or registry.DEFAULT_MODEL)
+    spec = registry.get(registry.DEFAULT_MODEL if request.model is None else request.model)
     if request.code_line not in registry.CODE_LINES:
         raise UsageError(
             f"unknown code line '{request.code_line}'", wanted=" or ".join(registry.CODE_LINES), next_step="see --help"

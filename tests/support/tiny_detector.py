@@ -167,8 +167,9 @@ class _Real:
 
         self._folder = tempfile.TemporaryDirectory(prefix="hardnet-deploy-tests-")
         folder = Path(self._folder.name)
+        self.name = SMALL_MODEL
         self.onnx, self.checkpoint = folder / "real.onnx", folder / "real.pth"
-        run_export(ExportRequest(model=SMALL_MODEL, output=self.onnx), lambda *_: None)
+        self.result = run_export(ExportRequest(model=SMALL_MODEL, output=self.onnx), lambda *_: None)
         model = registry.build(SMALL_MODEL)
         initialise(model, preprocess=registry.get(SMALL_MODEL).preprocess)
         torch.save(model.state_dict(), self.checkpoint)
@@ -176,5 +177,5 @@ class _Real:
 
 @cache
 def real_export() -> Any:
-    """``ssd300-hardnet68-voc`` from the fixed seed: ``onnx`` as exported, ``checkpoint`` with its weights."""
+    """:data:`SMALL_MODEL` from the fixed seed: ``onnx`` and ``result`` of its export, ``checkpoint`` of its weights."""
     return _Real()

@@ -161,6 +161,7 @@ def test_a_broken_checkpoint_leaves_an_older_export_as_it_was(tmp_path: Path) ->
     assert (result.path.read_bytes(), manifest_path(result.path).read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_a_sister_checkpoint_is_another_network(tmp_path: Path) -> None:
     model = registry.build("ssd300-hardnet68-voc")
     fill(model)
