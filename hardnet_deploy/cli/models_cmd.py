@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hardnet_deploy.cli.common import Debug, Json, emit, emit_json, guarded
+from hardnet_deploy.cli.common import Debug, Json, emit, emit_json, guarded, stages
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.list_models import ModelRow
@@ -23,7 +23,9 @@ def models(json: Json = False, debug: Debug = False) -> None:
     from hardnet_deploy.workflows.list_models import list_models
 
     del debug
-    rows = list_models()
+    with stages() as progress:
+        progress("counting parameters and multiply-accumulates", 1, 1)
+        rows = list_models()
     if json:
         emit_json({"models": [row.as_dict() for row in rows]})
         return

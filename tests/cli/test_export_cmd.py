@@ -50,7 +50,7 @@ def test_an_untrained_export_says_so_on_every_line() -> None:
     assert "5/5" in result.stderr
     assert "opset 13, batch 1" in result.stdout
     assert "74 of 74 batch norms folded" in result.stdout
-    assert result.stdout.count("->") + result.stdout.count("folded") > 74  # --explain: a line for each
+    assert result.stdout.count(".norm into base.") == 74  # --explain: a line for each
 
 
 def test_with_a_checkpoint_nothing_is_called_untrained() -> None:
@@ -87,7 +87,7 @@ def test_the_installed_command_shows_a_bar_on_a_terminal_and_keeps_stdout_clean(
     record = json.loads(done.stdout)
     assert os.fsencode(record["onnx"]) == name
     assert record["trained"] is False
-    assert set(os.listdir(b".")) == {name, name + b".json"}
+    assert {os.fsencode(path.name) for path in Path().iterdir()} == {name, name + b".json"}
     manifest = json.loads(Path(os.fsdecode(name) + ".json").read_text(encoding="utf-8"))
     assert manifest["command"][-2:] == [os.fsdecode(name), "--json"]
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_parsed_is_a_usage_error(words: tuple[str, ...]) -> None:
     result = run(*words)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Usage:" in result.stderr
+    assert "Error" in result.stderr
     assert files(Path()) == {}
 
 
