@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ParamSpec, TextIO
 
 import typer
 
@@ -53,14 +53,14 @@ def _print(text: str | bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _close_stdout()
+        _close(sys.stdout)
         raise OutputFileError("the result cannot be printed on stdout", got=error.strerror) from error
 
 
-def _close_stdout() -> None:
+def _close(stream: TextIO) -> None:
     """Send what is still buffered nowhere, so that the interpreter does not fail on it at its end."""
     with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _report(error: HardnetDeployError, *, as_json: bool, debug: bool) -> None:
@@ -85,7 +85,8 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
             _end_in_words(functools.partial(function, *args, **kwargs), as_json=as_json, debug=debug)
         except BrokenPipeError:
             # Whoever read the output has left (`| head`): nothing more to say, and nothing to say it to.
-            _close_stdout()
+            _close(sys.stdout)
+            _close(sys.stderr)
             raise typer.Exit(CLOSED_PIPE) from None
 
     return wrapper

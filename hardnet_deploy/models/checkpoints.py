@@ -100,7 +100,7 @@ def _load(path: Path, head: bytes) -> object:
         known = head.startswith((b"PK", PICKLE_START))
         raise CheckpointError(
             f"the checkpoint {path} is truncated or damaged" if known else f"{path} is not a checkpoint",
-            got=f"{path.stat().st_size} bytes, which torch.load refuses: {(text.splitlines() or [''])[0][:120]}",
+            got=f"{path.stat().st_size} bytes that torch.load cannot read",
             wanted="a state_dict saved by torch.save",
             next_step="fetch or save it again",
         ) from error

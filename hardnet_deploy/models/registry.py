@@ -115,10 +115,10 @@ def get(name: str) -> ModelSpec:
     """
     if name in MODELS:
         return MODELS[name]
-    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.0)
+    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
     raise UsageError(
         f"there is no model called '{name}'",
-        wanted=f"perhaps '{close[0]}'" if close else None,
+        wanted=f"perhaps '{close[0]}'" if close else f"a name such as '{DEFAULT_MODEL}'",
         next_step="hardnet-deploy models lists all of them",
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from command_line import files, shell
+from command_line import environment, files, shell
 from tiny_detector import BLUE, BOTH, NONE, RED, RED_PRIOR, SMALL_MODEL, expected_box, save_image, write_toy
 from typer.testing import CliRunner
 
@@ -236,7 +236,7 @@ def test_names_that_are_not_utf_8_are_printed_as_json_in_any_locale() -> None:
     name = b"caf\xe9 \xe7\x8c\xab.png"
     Path("red.png").rename(os.fsdecode(name))
     for locale in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}):
-        done = shell("detect", "toy.onnx", name, env={**os.environ, **locale})
+        done = shell("detect", "toy.onnx", name, env=environment(**locale))
         assert done.returncode == 0, done.stderr
         (image,) = json.loads(done.stdout)["images"]
         assert os.fsencode(image["image"]) == name

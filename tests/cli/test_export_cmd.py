@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from command_line import files, shell
+from command_line import environment, files, shell
 from tiny_detector import SMALL_MODEL, real_export
 from typer.testing import CliRunner
 
@@ -77,7 +77,7 @@ def test_the_installed_command_shows_a_bar_on_a_terminal_and_keeps_stdout_clean(
     name = b"caf\xe9.onnx"
     terminal, slave = pty.openpty()
     try:
-        done = shell("export", *QUICK, "-o", name, "--json", stderr=slave, env={**os.environ, "TERM": "xterm"})
+        done = shell("export", *QUICK, "-o", name, "--json", stderr=slave, env=environment(TERM="xterm"))
         shown = os.read(terminal, 1 << 16).decode(errors="replace")
     finally:
         os.close(slave)

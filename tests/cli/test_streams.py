@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from command_line import files, shell, shell_without_reader
+from command_line import environment, files, shell, shell_without_reader
 from tiny_detector import RED, save_image, write_toy
 from typer.testing import CliRunner
 
@@ -34,7 +33,7 @@ from hardnet_deploy.errors import (
 )
 
 CLOSED_PIPE, INTERRUPTED = 141, 130  # 128 + SIGPIPE, 128 + SIGINT: what shells report
-NO_READER = Path("/dev/full")
+FULL_DISK = Path("/dev/full")
 
 
 @pytest.fixture(autouse=True)
@@ -159,17 +158,16 @@ def test_head_takes_one_line() -> None:
     images = " red.png" * 300  # more than a pipe holds
     line = f"set -o pipefail; '{Path(sys.executable).with_name('hardnet-deploy')}' detect toy.onnx{images} | head -1"
     # Unbuffered, Python takes a write that was cut short for a whole one, and the run ends as if all had been read.
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=buffered)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == CLOSED_PIPE
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(not NO_READER.exists(), reason="needs /dev/full; this system has none")
+@pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full; this system has none")
 @pytest.mark.parametrize("words", [("targets",), ("targets", "--json"), ("export", "no-such-model", "--json")])
 def test_a_full_disk_behind_stdout_is_one_sentence(words: tuple[str, ...]) -> None:
-    with NO_READER.open("w") as full:
+    with FULL_DISK.open("w") as full:
         done = shell(*words, stdout=full)
     assert done.returncode == (4 if words[0] == "targets" else 2)
     assert "Traceback" not in done.stderr
@@ -237,7 +235,7 @@ def test_the_bare_command_shows_its_help() -> None:
 
 
 def test_no_locale_breaks_the_output() -> None:
-    done = shell("export", "modèle", env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    done = shell("export", "modèle", env=environment(PYTHONIOENCODING="ascii", LC_ALL="C"))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "mod" in done.stderr

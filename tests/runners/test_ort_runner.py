@@ -157,11 +157,14 @@ def test_a_plugin_with_tensors_missing_is_refused() -> None:
 def foreign(op_type: str, domain: str = "", *, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
     values = [helper.make_tensor_value_info(name, kind, (1, 2)) for name in "xy"]
     graph = helper.make_graph([helper.make_node(op_type, ["x"], ["y"], domain=domain)], "g", values[:1], values[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid("TRT", 1)])
+    imports = [helper.make_opsetid("", 13), helper.make_opsetid("TRT", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 
 def test_what_onnx_runtime_refuses_is_one_sentence_and_stdout_stays_clean(capfd: pytest.CaptureFixture[str]) -> None:
-    for model in (foreign("CropAndResize_TRT", "TRT"), foreign("Softmax", kind=TensorProto.INT64)):
+    unknown = foreign("CropAndResize_TRT", "TRT")
+    no_text = onnx.load_model_from_string(unknown.SerializeToString().replace(b"CropAnd", b"Crop\xff\xfe\xfd"))
+    for model in (unknown, no_text, foreign("Softmax", kind=TensorProto.INT64)):
         with pytest.raises(InputFileError, match="ONNX Runtime does not accept") as caught:
             OrtRunner(model)
         assert caught.value.exit_code == 4

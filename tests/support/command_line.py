@@ -13,8 +13,13 @@ COMMAND = Path(sys.executable).with_name("hardnet-deploy")
 
 def shell(*words: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """``hardnet-deploy WORDS``; stdout and stderr are read as UTF-8 unless ``options`` say otherwise."""
-    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", **options}
-    return subprocess.run([COMMAND, *words], check=False, **settings)
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": environment()}
+    return subprocess.run([COMMAND, *words], check=False, **{**settings, **options})
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment, with buffered streams as in a user's shell, where faults of a pipe may come at the very end."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | changes
 
 
 def shell_without_reader(*words: str | Path, both: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
