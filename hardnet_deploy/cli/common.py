@@ -29,8 +29,17 @@ INTERRUPTED = 130
 CLOSED_PIPE = 141
 
 
+_EMITTED: list[bool] = []
+
+
+def json_was_emitted() -> bool:
+    """True once :func:`emit_json` was called in this process."""
+    return bool(_EMITTED)
+
+
 def emit_json(document: Any) -> None:
     """Print ``document`` as the one JSON document of this run, in UTF-8 whatever the locale."""
+    _EMITTED.append(True)
     # A file name that is not UTF-8 holds lone surrogates: as \udcXX they are JSON.
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     _print(text.encode("utf-8", "backslashreplace"))

@@ -42,6 +42,10 @@ def detect(
     remark = "; ".join(filter(None, (UNTRAINED if opened.trained is False else None, opened.warning)))
     if remark:
         note(f"warning: {engine}: {remark}")
+    if score_threshold is not None and score_threshold < opened.thresholds.score:
+        note(
+            f"note: {engine} itself keeps no score below {opened.thresholds.score:g}; --score-threshold only drops more"
+        )
     prefix = f"{UNTRAINED}: " if opened.trained is False else ""
     rows, failed = [], 0
     for number, found in enumerate(run(opened, images, score_threshold=score_threshold), start=1):

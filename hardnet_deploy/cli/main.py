@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from hardnet_deploy import __version__
-from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit
+from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit, emit_json, json_was_emitted
 from hardnet_deploy.cli.demo_cmd import demo
 from hardnet_deploy.cli.detect_cmd import detect
 from hardnet_deploy.cli.doctor_cmd import doctor
 from hardnet_deploy.cli.export_cmd import export
 from hardnet_deploy.cli.models_cmd import models
 from hardnet_deploy.cli.targets_cmd import targets
+from hardnet_deploy.errors import UsageError
 
 app = typer.Typer(
     name="hardnet-deploy",
@@ -42,5 +44,17 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script.
+
+    Typer reports a command line that it cannot parse on stderr alone; with ``--json`` stdout gets its document too.
+    """
+    try:
+        app()
+    except SystemExit as exit_:
+        if exit_.code == UsageError.exit_code and "--json" in sys.argv[1:] and not json_was_emitted():
+            emit_json(
+                UsageError(
+                    "the command line cannot be understood", next_step="the message on stderr says why"
+                ).as_dict()
+            )
+        raise

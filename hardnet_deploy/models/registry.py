@@ -132,13 +132,13 @@ def with_classes(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     if spec.head is None:
         raise UsageError(f"{spec.name} is a backbone and has no class list", next_step="drop --classes")
     cleaned = tuple(name.strip() for name in classes)
+    if cleaned and cleaned[0].lower() in {BACKGROUND, "__background__"}:
+        cleaned = cleaned[1:]
     if not cleaned or not all(cleaned):
         raise UsageError("the class list is empty or has an empty name", wanted="one class name a line")
     if len(set(cleaned)) != len(cleaned):
         repeated = sorted({name for name in cleaned if cleaned.count(name) > 1})
         raise UsageError(f"the class list names these more than once: {', '.join(repeated)}")
-    if cleaned[0].lower() in {BACKGROUND, "__background__"}:
-        cleaned = cleaned[1:]
     head = dataclasses.replace(spec.head, num_classes=len(cleaned) + 1)
     return dataclasses.replace(spec, head=head, class_names=(BACKGROUND, *cleaned))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.artifacts import UNTRAINED
-from hardnet_deploy.errors import InputFileError, TargetError
+from hardnet_deploy.data.images import load_image
+from hardnet_deploy.errors import TargetError
 from hardnet_deploy.evaluate.tolerances import NMS_AFTER_ROUNDING
 from hardnet_deploy.export.options import NmsKind
 from hardnet_deploy.models import registry
@@ -90,8 +91,7 @@ def run_demo(folder: Path, image: Path | None, command: tuple[str, ...], progres
         HardnetDeployError: As of ``run_export``.
     """
     image = image or photograph()
-    if not image.exists():
-        raise InputFileError(f"there is no file {image}", next_step="check the path given to --image")
+    load_image(image)  # refused now rather than after the first export
     runs = []
     for number, kind in enumerate(KINDS):
         output = folder / f"{registry.DEFAULT_MODEL}.{kind}-nms.onnx"

@@ -13,7 +13,7 @@ from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET, GraphOptions, Nm
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
-from hardnet_deploy.specs import BACKGROUND, ModelSpec, Thresholds
+from hardnet_deploy.specs import ModelSpec, Thresholds
 from hardnet_deploy.targets import DEFAULT_OPSET, Target, get_target
 
 Preset = Literal["eval", "deploy"]
@@ -148,8 +148,6 @@ def _spec(request: ExportRequest) -> ModelSpec:
         raise UsageError(f"--code-line is for detectors; {spec.name} has only one", next_step="drop --code-line")
     if request.classes is not None:
         spec = registry.with_classes(spec, read_classes(request.classes))
-        if spec.class_names == (BACKGROUND,):
-            raise UsageError(f"the class list {request.classes} names only the background", wanted="one class or more")
     if request.size is not None:
         spec = registry.with_size(spec, request.size)
     return spec

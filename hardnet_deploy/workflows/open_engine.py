@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class OpenEngine:
             "engine": self.label,
             "sha256": self.sha256,
             "runner": self.runner.name,
+            "thresholds": asdict(self.thresholds),
             "trained": self.trained,
             "warning": self.warning,
         }

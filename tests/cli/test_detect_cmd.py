@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from command_line import environment, files, shell
-from tiny_detector import BLUE, BOTH, NONE, RED, RED_PRIOR, SMALL_MODEL, expected_box, save_image, write_toy
+from tiny_detector import BLUE, BOTH, NONE, RED, RED_PRIOR, SMALL_MODEL, THRESHOLDS, expected_box, save_image, write_toy
 from typer.testing import CliRunner
 
 from hardnet_deploy.artifacts import manifest_path
@@ -51,6 +51,7 @@ def test_the_result_is_one_document_with_the_engines_hash() -> None:
         "engine": "toy.onnx",
         "sha256": sha256_file(path),
         "runner": "ONNX Runtime (CPU), EfficientNMS by its NumPy reference",
+        "thresholds": vars(THRESHOLDS),
         "trained": True,
         "untrained": False,
         "warning": None,

@@ -239,3 +239,13 @@ def test_no_locale_breaks_the_output() -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "mod" in done.stderr
+
+
+def test_a_command_line_that_cannot_be_parsed_is_still_one_json_document() -> None:
+    for arguments in (["export", "--bogus", "--json"], ["detect", "--json"], ["nonsense", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "hardnet_deploy", *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["exit_code"] == 2
+        assert done.stderr

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  (Pillow writes the files)
 """Reading images: as cv2.imread(path, IMREAD_COLOR) reads them, and a clear refusal where nothing can be read."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  (Pillow is the reference here)
 """Pre-processing of detectors and backbones."""
 
 from __future__ import annotations

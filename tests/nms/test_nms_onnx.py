@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  (these tests run onnx and onnxruntime)
 """ONNX NonMaxSuppression: the reference against ONNX Runtime's own kernel, then the detections made with it."""
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_a_class_list_may_have_any_language_and_the_models_own_length() -> None:
         ("\n\n", "empty"),
         ("cat\n\ndog\n", "empty name"),
         ("cat\ndog\ncat\n", "more than once: cat"),
-        ("background\n", "only the background"),
+        ("background\n", "class list is empty"),
     ],
 )
 def test_a_class_list_that_makes_no_sense_is_a_usage_error(content: str, said: str) -> None:

@@ -62,6 +62,7 @@ def test_a_file_is_what_its_manifest_says(tmp_path: Path) -> None:
         "engine": str(path),
         "sha256": sha256_file(path),
         "runner": engine.runner.name,
+        "thresholds": vars(THRESHOLDS),
         "trained": True,
         "warning": None,
     }
