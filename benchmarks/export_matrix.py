@@ -18,8 +18,8 @@ from typing import Any
 
 from machine import conditions
 
-from hardnet_deploy.export.options import NmsKind
 from hardnet_deploy.models import registry
+from hardnet_deploy.targets import NmsKind
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ParamSpec, TextIO
 
 import typer
 
-from hardnet_deploy.errors import EXIT_CODES, HardnetDeployError, OutputFileError
+from hardnet_deploy.errors import EXIT_CODES, HardnetDeployError, OutputFileError, TargetError
 
 P = ParamSpec("P")
 
@@ -112,33 +112,36 @@ def _end_in_words(run: Callable[[], None], *, as_json: bool, debug: bool) -> Non
         raise typer.Exit(INTERRUPTED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except MemoryError as error:
+        fault = TargetError(
+            "this machine's memory does not suffice",
+            got=str(error) or None,
+            next_step="use a smaller --batch or --size",
+        )
+        _report(fault, as_json=as_json, debug=debug)
+        raise typer.Exit(fault.exit_code) from None
     except Exception as error:  # noqa: BLE001  the last resort: a fault of ours still ends in one sentence
         if debug:
             traceback.print_exc(file=sys.stderr)
-        fault = HardnetDeployError(
+        bug = HardnetDeployError(
             f"hardnet-deploy failed unexpectedly: {type(error).__name__}: {error}",
             next_step="run the command again with --debug and report what it prints",
         )
-        _report(fault, as_json=as_json, debug=False)
-        raise typer.Exit(fault.exit_code) from None
+        _report(bug, as_json=as_json, debug=False)
+        raise typer.Exit(bug.exit_code) from None
 
 
-class StageProgress:
-    """Shows which stage of a workflow runs: a bar on a terminal, plain lines elsewhere; always on stderr."""
-
-    def __init__(self, update: Callable[[str, int, int], None]) -> None:
-        self._update = update
-
-    def __call__(self, stage: str, index: int, total: int) -> None:
-        """``stage`` begins: number ``index`` (from 1) of ``total``."""
-        self._update(stage, index, total)
+Stage = Callable[[str, int, int], None]
 
 
 @contextlib.contextmanager
-def stages(*, prefix: str = "") -> Iterator[StageProgress]:
-    """Progress over named stages, for as long as the block runs."""
+def stages(*, prefix: str = "") -> Iterator[Stage]:
+    """Shows which stage of a workflow runs: a bar on a terminal, plain lines elsewhere; always on stderr.
+
+    What it gives is called with the stage that begins, its number from 1, and how many there are.
+    """
     if not sys.stderr.isatty():
-        yield StageProgress(lambda stage, index, total: note(f"{prefix}[{index}/{total}] {stage}"))
+        yield lambda stage, index, total: note(f"{prefix}[{index}/{total}] {stage}")
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -150,4 +153,4 @@ def stages(*, prefix: str = "") -> Iterator[StageProgress]:
         def update(stage: str, index: int, total: int) -> None:
             bar.update(task, description=f"{prefix}{stage}", completed=index - 1, total=total)
 
-        yield StageProgress(update)
+        yield update

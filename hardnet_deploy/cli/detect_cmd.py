@@ -59,6 +59,7 @@ def detect(
         if picture:
             save_picture(found, opened, pictures[found.path], note=remark or None)
             row["picture"] = str(pictures[found.path])
-    emit_json({**opened.as_dict(), "untrained": opened.trained is False, "images": rows})
+    untrained = None if opened.trained is None else not opened.trained
+    emit_json({**opened.as_dict(), "untrained": untrained, "images": rows})
     if failed:
         raise typer.Exit(InputFileError.exit_code)

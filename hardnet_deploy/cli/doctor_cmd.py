@@ -50,7 +50,7 @@ def lines(report: DoctorReport) -> list[str]:
             _line(f"  {verdict.target}", f"{STATUS_WORDS[verdict.status]}: {verdict.reason}")
             for verdict in report.targets
         ),
-        f"a command that names no target uses {report.default_target}",
+        f"the target of this machine itself: {report.default_target}",
     ]
 
 

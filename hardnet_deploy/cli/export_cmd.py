@@ -165,6 +165,7 @@ def summary(result: ExportResult) -> list[str]:
         f"         {part.what}: {part.matched} of {max(part.reference, part.candidate)} match"
         for part in result.verification.detections
     ]
+    lines += [f"         skipped: {text}" for text in result.verification.skipped]
     accepting = [one.target for one in result.targets if one.accepted]
     lines.append(f"targets  accepted by the parser tables of: {', '.join(accepting) or 'none'}")
     lines += [

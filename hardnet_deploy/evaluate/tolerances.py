@@ -40,7 +40,7 @@ class MatchTolerance:
 ONNX_AGAINST_TORCH: Final = Tolerance(
     atol=1e-4,
     rtol=1e-4,
-    why="float32 against float64 moves these networks' outputs by up to 3e-5; a wrong layer moves them by whole units",
+    why="float32 rounding moves outputs by up to 1e-4 (hardnet68ds); a wrong layer moves them by tenths or whole units",
 )
 ONNX_AGAINST_TORCH_ON_PIXELS: Final = Tolerance(
     atol=1e-4,

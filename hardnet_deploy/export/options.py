@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from hardnet_deploy.specs import ModelSpec, Thresholds
+from hardnet_deploy.target_spec import NmsKind
 from hardnet_deploy.tensor_names import BOXES, CONF, DETECTION_OUTPUTS, LOC, LOGITS, SCORES
 
 Outputs = Literal["raw", "boxes", "detections"]
-NmsKind = Literal["efficient", "onnx"]
 
 MIN_OPSET: Final = 13  # the first with per-channel quantisation, and the newest that TensorRT 8.2 reads
 MAX_OPSET: Final = 21  # every operator written here means the same from 13 to this one

@@ -1,16 +1,9 @@
 # ruff: noqa: TID253  (this module is torch code; whoever imports it wants torch)
-"""Reading a checkpoint without running code in it, and matching it to a model.
-
-Accepted: a state_dict saved by ``torch.save``, zipped or in the legacy format, bare or under a usual wrapping key, with
-or without ``module.`` prefixes. Loading is always ``weights_only=True``: anything that would need to import a class is
-refused.
-"""
+"""Matching a checkpoint to a model: every key there, none more, shapes equal, values usable."""
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,12 +13,10 @@ from torch import Tensor, nn
 
 from hardnet_deploy.errors import CheckpointError
 from hardnet_deploy.models import registry
+from hardnet_deploy.models.checkpoint_files import listing, read_state_dict
 
-WRAPPING_KEYS: Final = ("state_dict", "model_state_dict", "model", "net", "weights")
 OPTIONAL_LEAF: Final = "num_batches_tracked"  # counters of training; absent before PyTorch 0.4.1, unused in eval
-SHOWN_KEYS: Final = 8
-PICKLE_START: Final = b"\x80"
-TORCH_PICKLE_PROTOCOL: Final = 2
+FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,113 +24,6 @@ class LoadedCheckpoint:
     """What loading did beyond copying: worth a line to the user each."""
 
     notes: tuple[str, ...]
-
-
-def _looks_like(head: bytes) -> str | None:
-    """What the file is, where its first bytes say that it is no checkpoint."""
-    text = head.lstrip()[:64].lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "an HTML page (a download link that answered with a page)"
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file it points to"
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
-        return "an image"
-    if head.startswith(b"\x89HDF"):
-        return "an HDF5 file"
-    return None
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a checkpoint by key, wrapping key and ``module.`` prefix removed, on the CPU.
-
-    Raises:
-        CheckpointError: Missing, a folder, empty, HTML, truncated, a pickle with code in it, or without tensors.
-    """
-    if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}", next_step="check the path given to --weights")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, not a checkpoint", next_step="name the .pth file inside it")
-    with path.open("rb") as file:
-        head = file.read(512)
-    if not head:
-        raise CheckpointError(f"the checkpoint {path} is empty", next_step="fetch or save it again")
-    foreign = _looks_like(head)
-    if foreign:
-        raise CheckpointError(
-            f"{path} is not a checkpoint",
-            got=foreign,
-            wanted="a state_dict saved by torch.save",
-            next_step="fetch the file again and compare its size with the one published",
-        )
-    loaded = _load(path, head)
-    return _tensors(_unwrap(loaded, path), path)
-
-
-def _load(path: Path, head: bytes) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of pickle protocols that it then refuses; we say so ourselves
-            return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  the one place that may
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read", got=error.strerror or str(error)) from error
-    except Exception as error:
-        # torch raises half a dozen types for a bad file; each becomes one sentence.
-        text = str(error)
-        imported = re.search(r"Unsupported (?:global|class)[^\n]*?GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", text)
-        foreign_pickle = head[:1] == PICKLE_START and head[1] > TORCH_PICKLE_PROTOCOL
-        if imported or foreign_pickle:
-            name = next(filter(None, imported.groups()), None) if imported else None
-            raise CheckpointError(
-                f"{path} holds code, not only tensors, and is not loaded"
-                if imported
-                else f"{path} is a plain pickle, which can hold code, and is not loaded",
-                got=f"a pickle that wants to import {name}" if name else f"pickle protocol {head[1]}",
-                wanted="a state_dict saved by torch.save",
-                next_step="where you trust its author, load it there and save model.state_dict() instead",
-            ) from error
-        known = head.startswith((b"PK", PICKLE_START))
-        raise CheckpointError(
-            f"the checkpoint {path} is truncated or damaged" if known else f"{path} is not a checkpoint",
-            got=f"{path.stat().st_size} bytes that torch.load cannot read",
-            wanted="a state_dict saved by torch.save",
-            next_step="fetch or save it again",
-        ) from error
-
-
-def _unwrap(loaded: object, path: Path) -> Mapping[str, object]:
-    found = loaded
-    for _ in range(2):
-        if not isinstance(found, Mapping):
-            break
-        if any(isinstance(value, Tensor) for value in found.values()):
-            return found
-        wrapped = next((found[key] for key in WRAPPING_KEYS if isinstance(found.get(key), Mapping)), None)
-        if wrapped is None:
-            break
-        found = wrapped
-    kind = f"a mapping with the keys {', '.join(map(str, list(found)[:5]))}" if isinstance(found, Mapping) else None
-    raise CheckpointError(
-        f"{path} holds no state_dict",
-        got=kind or f"a {type(found).__name__}",
-        wanted=f"tensors by name, bare or under one of {', '.join(WRAPPING_KEYS)}",
-        next_step="save model.state_dict()",
-    )
-
-
-def _tensors(found: Mapping[str, object], path: Path) -> dict[str, Tensor]:
-    odd = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise CheckpointError(f"{path} mixes tensors with other values", got=f"no tensor at: {_listing(odd)}")
-    tensors = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
-    while tensors and all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
-    return tensors
-
-
-def _listing(keys: Iterable[str]) -> str:
-    items = list(keys)
-    shown = ", ".join(items[:SHOWN_KEYS])
-    return shown if len(items) <= SHOWN_KEYS else f"{shown} and {len(items) - SHOWN_KEYS} more"
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -166,7 +50,7 @@ def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], *, name: str
     if not (missing or unexpected or reshaped):
         return
     parts = [
-        f"{len(found)} {label} ({_listing(found)})"
+        f"{len(found)} {label} ({listing(found)})"
         for label, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
         if found
     ]
@@ -202,26 +86,48 @@ def load_checkpoint(model: nn.Module, path: Path, *, name: str) -> LoadedCheckpo
     state = read_state_dict(path)
     _refuse_mismatch(model, state, name=name, path=path)
     wanted = model.state_dict()
-    notes = []
     typed = {key: value for key, value in state.items() if key in wanted}
-    odd = [key for key, value in typed.items() if value.is_floating_point() != wanted[key].is_floating_point()]
+    odd = [f"{key} is {_kind(value)}" for key, value in typed.items() if not _usable(value, wanted[key])]
     if odd:
-        raise CheckpointError(f"{path} stores integers where {name} has weights", got=_listing(odd))
-    bad = [key for key, value in typed.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+        raise CheckpointError(
+            f"{path} holds tensors of another kind than {name} has",
+            got=listing(odd),
+            wanted="dense floating-point weights",
+            next_step="save the state_dict of the float model",
+        )
+    # Converted first: a float64 value may be beyond what float32 can hold.
+    ready = {key: value.to(wanted[key].dtype) for key, value in typed.items()}
+    bad = [key for key, value in ready.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise CheckpointError(
             f"{path} has NaN or infinite values",
-            got=_listing(bad),
+            got=listing(bad),
             next_step="use an earlier checkpoint of the training",
         )
-    negative = [key for key, value in typed.items() if key.endswith("running_var") and bool((value < 0).any())]
+    negative = [key for key, value in ready.items() if key.endswith("running_var") and bool((value < 0).any())]
     if negative:
-        raise CheckpointError(f"{path} has negative variances", got=_listing(negative))
-    converted = {value.dtype for key, value in typed.items() if value.is_floating_point()} - {torch.float32}
+        raise CheckpointError(f"{path} has negative variances", got=listing(negative))
+    notes = []
+    converted = {str(value.dtype) for value in typed.values() if value.is_floating_point()} - {str(torch.float32)}
     if converted:
-        notes.append(f"weights stored as {', '.join(sorted(map(str, converted)))} were converted to float32")
+        notes.append(f"weights stored as {', '.join(sorted(converted))} were converted to float32")
     absent = sum(key.endswith(OPTIONAL_LEAF) and key not in state for key in wanted)
     if absent:
         notes.append(f"{absent} training counters (num_batches_tracked) are absent; deployment does not use them")
-    model.load_state_dict(typed, strict=False)
+    model.load_state_dict(ready, strict=False)
     return LoadedCheckpoint(notes=tuple(notes))
+
+
+def _kind(value: Tensor) -> str:
+    if value.is_meta:
+        return "without values (on the meta device)"
+    layout = "" if value.layout == torch.strided else f"{value.layout} "
+    return f"{layout}{value.dtype}"
+
+
+def _usable(value: Tensor, wanted: Tensor) -> bool:
+    if value.is_meta or value.layout != torch.strided or value.is_quantized:
+        return False
+    return (
+        value.dtype in FLOATS if wanted.is_floating_point() else not (value.is_floating_point() or value.is_complex())
+    )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL: Final = "ssd512-hardnet68-coco"
 CODE_LINES: Final = ("pingolh", "lzx1413")
 MIN_BACKBONE_SIZE: Final = 32  # five stride-2 layers
+MAX_BACKBONE_SIZE: Final = 4096
 
 # Grid, stride and (size, next size) of each level; published in data/config.py of PingoLH/PytorchSSD-HarDNet.
 _GRIDS = {300: (38, 19, 10, 5, 3, 1), 512: (64, 32, 16, 8, 4, 2, 1)}
@@ -136,6 +137,8 @@ def with_classes(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
         cleaned = cleaned[1:]
     if not cleaned or not all(cleaned):
         raise UsageError("the class list is empty or has an empty name", wanted="one class name a line")
+    if BACKGROUND in cleaned:
+        raise UsageError("the class list has 'background' among the classes", wanted="it first, or left out")
     if len(set(cleaned)) != len(cleaned):
         repeated = sorted({name for name in cleaned if cleaned.count(name) > 1})
         raise UsageError(f"the class list names these more than once: {', '.join(repeated)}")
@@ -147,15 +150,18 @@ def with_size(spec: ModelSpec, size: int) -> ModelSpec:
     """A backbone for S x S inputs.
 
     Raises:
-        UsageError: A detector (its size is part of its name), or a size under 32.
+        UsageError: A detector (its size is part of its name), or a size under 32 or over 4096.
     """
     if spec.head is not None:
         raise UsageError(
             f"--size is for backbones; the size of {spec.name} is fixed by its default boxes",
             next_step="choose an ssd300-... or ssd512-... model",
         )
-    if size < MIN_BACKBONE_SIZE:
-        raise UsageError(f"an input side of {size} is too small", wanted=f"--size {MIN_BACKBONE_SIZE} or more")
+    if not MIN_BACKBONE_SIZE <= size <= MAX_BACKBONE_SIZE:
+        raise UsageError(
+            f"an input side of {size} is too {'small' if size < MIN_BACKBONE_SIZE else 'large'}",
+            wanted=f"--size from {MIN_BACKBONE_SIZE} to {MAX_BACKBONE_SIZE}",
+        )
     return dataclasses.replace(spec, preprocess=classifier_preprocess(size))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from hardnet_deploy.errors import InputFileError
-from hardnet_deploy.specs import TensorInfo
+from hardnet_deploy.nms.efficient import PLUGIN_OP
+from hardnet_deploy.specs import TensorInfo, Thresholds
 
 
 def parse_model(content: bytes, *, source: str) -> onnx.ModelProto:
@@ -131,3 +133,26 @@ def cut(model: onnx.ModelProto, outputs: Sequence[str], *, inputs: Sequence[str]
         initializer=[tensor for tensor in graph.initializer if tensor.name in read],
     )
     return helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def nms_thresholds(model: onnx.ModelProto) -> Thresholds | None:
+    """What the graph's own NMS keeps, read from its node; None where there is no NMS or its numbers are computed."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == PLUGIN_OP:
+            found = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+            names = ("score_threshold", "iou_threshold", "max_output_boxes")
+            if all(name in found for name in names):
+                score, iou, kept = (found[name] for name in names)
+                return Thresholds(score=_shortest(score), iou=_shortest(iou), max_detections=int(kept))
+        if node.op_type == "NonMaxSuppression" and all(name in constants for name in node.input[2:5]):
+            values = [numpy_helper.to_array(constants[name]).reshape(-1)[:1] for name in node.input[2:5]]
+            if len(values) == 3 and all(value.size for value in values):
+                kept, iou, score = (value[0] for value in values)
+                return Thresholds(score=_shortest(score), iou=_shortest(iou), max_detections=int(kept))
+    return None
+
+
+def _shortest(value: float) -> float:
+    """The float32 ``value`` as the shortest decimal that means it: 0.45, not 0.44999998807907104."""
+    return float(str(np.float32(value)))

@@ -11,9 +11,9 @@ from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.data.images import load_image
 from hardnet_deploy.errors import TargetError
 from hardnet_deploy.evaluate.tolerances import NMS_AFTER_ROUNDING
-from hardnet_deploy.export.options import NmsKind
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.matching import DetectionSet, match_detections
+from hardnet_deploy.targets import NmsKind
 from hardnet_deploy.workflows.detect import ImageDetections, detect
 from hardnet_deploy.workflows.detect_pictures import picture_paths, save_picture
 from hardnet_deploy.workflows.export import ExportResult, run_export

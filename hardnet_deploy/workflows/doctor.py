@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from hardnet_deploy import __version__
+from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.targets import TARGETS, Target, get_target
 from hardnet_deploy.workflows.environment import (
     Cpu,
@@ -24,7 +25,6 @@ from hardnet_deploy.workflows.environment import (
 Status = Literal["ready", "prepare", "refused"]
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"
-PLUGIN: Final = "EfficientNMS_TRT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class TargetVerdict:
 
     Args:
         target: Its name.
-        status: ``ready``: engines are built and run here. ``prepare``: graphs are exported and checked here, the engine
+        status: ``ready``: what runs its graphs is here. ``prepare``: graphs are exported and checked here, the engine
             is built on the device. ``refused``: not even that makes sense, and ``reason`` says what to do.
         reason: One sentence.
     """
@@ -61,7 +61,7 @@ class DoctorReport:
         gpu_problem: Why looking for GPUs failed; None where it did not.
         tensorrt: The installed TensorRT; None where there is none.
         targets: What each target says.
-        default_target: The target of a command that names none.
+        default_target: The target that this machine itself is.
     """
 
     hardnet_deploy: str
@@ -82,7 +82,7 @@ class DoctorReport:
     @property
     def has_nms_plugin(self) -> bool:
         """True where TensorRT's registry has EfficientNMS_TRT."""
-        return self.tensorrt is not None and PLUGIN in self.tensorrt.plugins
+        return self.tensorrt is not None and PLUGIN_OP in self.tensorrt.plugins
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -13,6 +13,7 @@ from hardnet_deploy.errors import ExportError, ParityError, TargetError
 from hardnet_deploy.export.options import output_names
 from hardnet_deploy.files import sha256_bytes, sha256_file
 from hardnet_deploy.models import registry
+from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.specs import ModelSpec
 from hardnet_deploy.targets import TARGETS, Target, get_target
 from hardnet_deploy.tensor_names import INPUT
@@ -150,12 +151,13 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
     targets = _check_targets(exported, plan.target)
 
     begin()
-    verification = verify_export(original, exported, plan.spec, plan.graph)
+    cap = plan.target.nms_candidate_cap if plan.target else None
+    verification = verify_export(original, exported, plan.spec, plan.graph, candidate_cap=cap or CANDIDATE_CAP)
     if not verification.ok:
         raise ParityError(
             f"the exported graph of {plan.spec.name} does not compute what PyTorch computes; nothing was written",
             got="; ".join(verification.failures()),
-            wanted=f"errors of at most {verification.worst.tolerance}" if verification.tensors else None,
+            wanted=verification.allowed,
             next_step="report this with the versions that hardnet-deploy doctor prints",
         )
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.errors import InputFileError, UsageError
-from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET, GraphOptions, NmsKind, Outputs
+from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET, GraphOptions, Outputs
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.specs import ModelSpec, Thresholds
-from hardnet_deploy.targets import DEFAULT_OPSET, Target, get_target
+from hardnet_deploy.targets import DEFAULT_OPSET, NmsKind, Target, get_target
 
 Preset = Literal["eval", "deploy"]
 
@@ -24,7 +26,7 @@ EVAL_SCORE: Final = {"coco": 0.02, "voc": 0.03}
 MAX_DETECTIONS: Final = {"coco": 200, "voc": 300}
 DEPLOY_SCORE: Final = 0.3
 SMALLEST_IOU: Final = 1e-6  # less would be 0 in float32, at which EfficientNMS_TRT has no meaning
-MAX_BATCH: Final = 1024
+MAX_BATCH: Final = 64  # every export is verified at its batch size, in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +203,8 @@ def resolve_thresholds(request: ExportRequest, spec: ModelSpec) -> Thresholds:
         score = DEPLOY_SCORE if request.preset == "deploy" else EVAL_SCORE[dataset]
     iou = UPSTREAM_IOU if request.iou_threshold is None else request.iou_threshold
     kept = MAX_DETECTIONS[dataset] if request.max_detections is None else request.max_detections
-    if not 0.0 <= score < 1.0:
-        raise UsageError(f"--score-threshold {score:g} is out of range", wanted="0 or more, below 1")
+    if not 0.0 <= score < 1.0 or np.float32(score) >= 1:  # graphs store it as float32
+        raise UsageError(f"--score-threshold {score!r} is out of range", wanted="0 or more, below 1 in float32")
     if not SMALLEST_IOU <= iou <= 1.0:
         raise UsageError(f"--iou-threshold {iou:g} is out of range", wanted=f"{SMALLEST_IOU:g} to 1")
     if spec.head is not None and not 1 <= kept <= spec.head.num_priors:

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.artifacts import hold_against_manifest, read_content
+from hardnet_deploy.artifacts import UNTRAINED, hold_against_manifest, read_content
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
 from hardnet_deploy.models import registry
+from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.runners.base import Runner
 from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, Thresholds
+from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.tensor_names import CONF, SCORES
 from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, UPSTREAM_IOU
 
@@ -124,24 +126,25 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
 
 
 def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
-    from hardnet_deploy.runners.graph import parse_model
+    from hardnet_deploy.runners.graph import nms_thresholds, parse_model
     from hardnet_deploy.runners.ort import OrtRunner
 
     label = str(path)
     content = read_content(path)
     model = parse_model(content, source=label)
     artifact = hold_against_manifest(path, content, trust=trust)
-    runner = OrtRunner(model)
+    manifest, warning = artifact.manifest, artifact.warning
+    runner = OrtRunner(model, candidate_cap=_candidate_cap(manifest.target if manifest else None))
     if len(runner.inputs) != 1:
         raise InputFileError(f"{label} has {len(runner.inputs)} inputs", wanted="one, 'images'")
-    manifest, warning = artifact.manifest, artifact.warning
     if manifest is not None:
         preprocess, head, names = manifest.preprocess_spec(), manifest.head_spec(), manifest.class_names
-        thresholds = manifest.thresholds() or _thresholds(str(manifest.model.get("dataset")))
+        declared = manifest.thresholds()  # refused where it cannot be read, even if the graph's own hold
+        thresholds = nms_thresholds(model) or declared or _thresholds(str(manifest.model.get("dataset")))
     else:
         spec = _recognise(model.graph.name, label)
         head = _with_own_classes(spec.head, model)
-        preprocess, thresholds = spec.preprocess, _thresholds(spec.dataset)
+        preprocess, thresholds = spec.preprocess, nms_thresholds(model) or _thresholds(spec.dataset)
         names = spec.class_names if head == spec.head else ()
         warning = f"{warning}: taken for {spec.name} with its usual pre-processing"
         warning += "" if head == spec.head else "; its classes are its own and have no names here"
@@ -170,10 +173,20 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
         class_names=names,
         thresholds=thresholds,
         batch=None if batch < 1 else batch,
-        trained=manifest.trained if manifest else None,
+        trained=manifest.trained if manifest else _known_untrained(model.graph.doc_string),
         sha256=artifact.sha256,
         warning=warning,
     )
+
+
+def _candidate_cap(target: str | None) -> int:
+    """Boxes that the plugin considers in an image on the target the graph was exported for."""
+    return (TARGETS[target].nms_candidate_cap if target is not None and target in TARGETS else None) or CANDIDATE_CAP
+
+
+def _known_untrained(doc: str) -> bool | None:
+    """False where the graph itself says so; None, for not known, everywhere else."""
+    return False if UNTRAINED in doc else None
 
 
 def _candidates(model: onnx.ModelProto) -> Iterator[tuple[str, int, int]]:

@@ -111,7 +111,7 @@ def test_a_traceback_comes_only_with_debug(fault: Exception) -> None:
     assert json.loads(ended(fault, "--debug", "--json").stdout)["exit_code"] == shown.exit_code
 
 
-@pytest.mark.parametrize("fault", [ValueError("bad value"), MemoryError(), RecursionError("deep"), OSError(5, "I/O")])
+@pytest.mark.parametrize("fault", [ValueError("bad value"), RecursionError("deep"), OSError(5, "I/O")])
 def test_a_fault_of_our_own_is_one_sentence_too(fault: Exception) -> None:
     result = ended(fault, "--json")
     assert result.exit_code == 1
@@ -120,6 +120,12 @@ def test_a_fault_of_our_own_is_one_sentence_too(fault: Exception) -> None:
     assert "--debug" in result.stderr
     assert "Traceback" not in result.stderr
     assert json.loads(result.stdout)["exit_code"] == 1
+
+
+def test_too_little_memory_is_the_environments() -> None:
+    result = ended(MemoryError("cannot allocate"), "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["got"] == "cannot allocate"
 
 
 def test_an_interrupt_is_no_error_of_anybodys() -> None:

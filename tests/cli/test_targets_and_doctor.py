@@ -55,7 +55,7 @@ def test_doctor_tells_what_is_here_and_what_each_target_says(run: CliRunner, app
     result = run.invoke(app, ["doctor"])
     assert result.exit_code == 0
     assert all(f"  {name}" in result.stdout for name in TARGETS)
-    assert "a command that names no target uses" in result.stdout
+    assert "the target of this machine itself: " in result.stdout
 
 
 def test_doctor_json_is_one_document(run: CliRunner, app: typer.Typer) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle  # noqa: TID251  the test writes the kind of file that must be refused
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,51 @@ def test_a_refused_checkpoint_leaves_the_model_as_it_was(tmp_path: Path, state: 
         load_checkpoint(model, tmp_path / "w.pth", name=NAME)
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("content", [b"\x80", b"PK", b"\x80\x02"])
+def test_files_of_a_byte_or_two(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    assert "truncated or damaged" in refused(tmp_path / "w.pth").what
+
+
+def test_a_name_too_long_for_the_file_system(tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path / ("w" * 300)).what
+
+
+def test_two_wrappings_are_opened(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    torch.save({"state_dict": {"model": state}}, tmp_path / "w.pth")
+    model, _ = load(tmp_path / "w.pth")
+    assert torch.equal(model.state_dict()["base.0.conv.weight"], state["base.0.conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value.to(torch.float8_e4m3fn), "float8"),
+        (lambda value: value.to_sparse(), "sparse"),
+        (lambda value: value.to(torch.int8), "int8"),
+        (lambda value: value.to("meta"), "meta"),
+    ],
+)
+def test_tensors_of_another_kind(
+    tmp_path: Path, state: dict[str, torch.Tensor], change: Callable[[torch.Tensor], torch.Tensor], says: str
+) -> None:
+    torch.save({**state, "base.14.3.bias": change(state["base.14.3.bias"])}, tmp_path / "w.pth")
+    assert says in (refused(tmp_path / "w.pth").got or "")
+
+
+def test_values_beyond_float32_are_not_called_a_fault_of_folding(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    broken = {key: value.double() if value.is_floating_point() else value for key, value in state.items()}
+    broken["base.14.3.bias"] = broken["base.14.3.bias"] + 1e300
+    torch.save(broken, tmp_path / "w.pth")
+    assert "infinite" in refused(tmp_path / "w.pth").what
+
+
+@pytest.mark.filterwarnings("ignore")  # TorchScript is deprecated; files of it exist
+def test_torchscript_is_named(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "w.pth"))
+    assert "TorchScript" in refused(tmp_path / "w.pth").what

@@ -220,8 +220,17 @@ def test_a_file_without_its_manifest_is_refused_and_taken_for_its_model_where_tr
     assert SMALL_MODEL in engine.warning
     assert (engine.preprocess, engine.head) == (REGISTERED.preprocess, REGISTERED.head)
     assert engine.class_names == REGISTERED.class_names
-    assert engine.thresholds == EVAL_VOC
+    assert engine.thresholds == THRESHOLDS  # the graph's own, not what such models usually have
     assert engine.trained is None
+
+
+def test_a_graph_that_calls_itself_untrained_is_so_without_its_manifest(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "toy.onnx", spec=REGISTERED)
+    manifest_path(path).unlink()
+    graph = onnx.load(path)
+    graph.graph.doc_string = "untrained: drawn from seed 0"
+    onnx.save(graph, path)
+    assert open_engine(str(path), trust=True).trained is False
 
 
 @pytest.mark.parametrize("outputs", ["detections", "boxes", "raw"])

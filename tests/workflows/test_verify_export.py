@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 from torch import nn
 
@@ -166,3 +168,41 @@ def test_a_plugin_attribute_that_is_not_what_was_asked_is_caught(detector: tuple
     (attribute,) = [entry for entry in node.attribute if entry.name == "iou_threshold"]
     attribute.f = 0.9
     assert not verify_export(detector[1], broken, detector[0], DETECTOR).ok
+
+
+@pytest.mark.parametrize("name", ["loc", "conf"])
+def test_an_inner_tensor_that_lost_its_name_is_not_skipped(detector: tuple[ModelSpec, nn.Module], name: str) -> None:
+    renamed = exported(detector, DETECTOR)
+    for node in renamed.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"{name}.lost" if entry == name else entry for entry in names]
+    result = verify_export(detector[1], renamed, detector[0], DETECTOR)
+    assert {tensor.name for tensor in result.tensors if not tensor.ok} == {name}
+
+
+def test_boxes_are_compared_on_pixels_too(detector: tuple[ModelSpec, nn.Module]) -> None:
+    result = verify_export(detector[1], exported(detector, DETECTOR), detector[0], DETECTOR)
+    assert {(tensor.name, tensor.case.split(",")[0]) for tensor in result.tensors} == {
+        (name, kind) for name in ("loc", "conf", "boxes", "scores") for kind in ("noise", "pixels")
+    }
+    assert result.skipped == ()
+
+
+def test_boxes_that_are_infinite_in_pytorch_itself_are_said_to_be_skipped(
+    detector: tuple[ModelSpec, nn.Module],
+) -> None:
+    spec, model = detector
+    wild = copy.deepcopy(model)
+    with torch.no_grad():
+        wild.get_parameter("base.0.conv.weight").mul_(5000)
+    options = dataclasses.replace(DETECTOR, outputs="boxes", thresholds=None)
+    result = verify_export(wild, exported((spec, wild), options), spec, options)
+    assert any("infinite" in text for text in result.skipped)
+    assert "skipped" in result.as_dict()
+
+
+def test_the_targets_candidate_cap_reaches_the_reference_and_the_runner(detector: tuple[ModelSpec, nn.Module]) -> None:
+    result = verify_export(detector[1], exported(detector, DETECTOR), detector[0], DETECTOR, candidate_cap=7)
+    crafted = result.detections[-1]
+    assert crafted.ok
+    assert 0 < crafted.reference <= 7
