@@ -8,6 +8,7 @@ Each side is a process of its own, in turn, so that a drift of the machine hits 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import resource
 import statistics
@@ -25,12 +26,8 @@ SIDES = ("ours", "torch")
 
 def ours(folder: Path) -> float:
     """Seconds of ``export --fuse-bn``: model, folding and its proof, graph, checks, comparison with PyTorch, saving."""
-    import onnxruntime  # noqa: F401  imported before the clock starts, as the other side's are
-    import torch  # noqa: F401
-
-    import fusion.torch_fold
-    import fusion.verify
-    import hardnet_deploy.export.onnx_export
+    for module in ("onnxruntime", "fusion.verify", "hardnet_deploy.export.onnx_export"):
+        importlib.import_module(module)  # before the clock starts, as on the other side
     from hardnet_deploy.workflows.export import run_export
     from hardnet_deploy.workflows.export_options import ExportRequest
 

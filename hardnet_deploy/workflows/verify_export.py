@@ -177,7 +177,7 @@ def verify_export(
             if options.thresholds is not None and not overflowed:
                 detections += _compare_detections(wanted, got, nms, case, plugin=options.nms == "efficient")
     if options.thresholds is not None:
-        detections.append(_crafted_detections(exported, spec, options, nms, batches[-1]))
+        detections.append(_crafted_detections(exported, spec, options, batches[-1], candidate_cap))
     verification = ExportVerification(
         runner=runner.name,
         batches=batches,
@@ -253,16 +253,17 @@ def _match(
 
 
 def _crafted_detections(
-    exported: onnx.ModelProto, spec: ModelSpec, options: GraphOptions, nms: Nms, batch: int
+    exported: onnx.ModelProto, spec: ModelSpec, options: GraphOptions, batch: int, candidate_cap: int
 ) -> DetectionParity:
     """The NMS alone on made-up boxes and scores that surely hold detections, whatever the weights are."""
     from hardnet_deploy.runners.graph import cut
     from hardnet_deploy.runners.ort import OrtRunner
 
     boxes, scores = crafted_candidates(spec, options, batch)
-    runner = OrtRunner(cut(exported, DETECTION_OUTPUTS, inputs=(BOXES, SCORES)))
+    part = cut(exported, DETECTION_OUTPUTS, inputs=(BOXES, SCORES))
+    runner = OrtRunner(part, candidate_cap=candidate_cap)
     found = _result(runner.infer({BOXES: boxes, SCORES: scores}))
-    wanted = nms(boxes, scores)
+    wanted = reference_nms(boxes, scores, options=options, candidate_cap=candidate_cap)
     what = (
         "NMS of the file against its reference, on crafted boxes"
         if options.nms == "onnx"

@@ -188,7 +188,7 @@ def test_boxes_are_compared_on_pixels_too(detector: tuple[ModelSpec, nn.Module])
     assert result.skipped == ()
 
 
-def test_boxes_that_are_infinite_in_pytorch_itself_are_said_to_be_skipped(
+def test_boxes_that_are_infinite_in_pytorch_too_are_said_to_be_skipped(
     detector: tuple[ModelSpec, nn.Module],
 ) -> None:
     spec, model = detector
