@@ -16,4 +16,4 @@ class FusionValueError(FusionError):
 
 
 class FusionModelError(FusionError):
-    """A model that cannot be copied or that does not run on the given example."""
+    """A model that cannot be copied, that does not run on the given example, or a graph that is not valid ONNX."""

@@ -18,8 +18,10 @@ from fusion.errors import FusionShapeError, FusionValueError
 from fusion.onnx_graph import (
     GraphIndex,
     attribute,
+    check_nodes,
     drop_names,
     drop_unread,
+    first_name,
     float_array,
     is_standard,
     set_initializer,
@@ -76,7 +78,11 @@ def fold_onnx(model: onnx.ModelProto) -> OnnxFoldResult:
 
     Returns:
         The new model and a report in which each BatchNormalization node stands once.
+
+    Raises:
+        FusionModelError: A node lacks an input or output that ONNX demands, or a tensor does not fill its shape.
     """
+    check_nodes(model.graph)
     index = GraphIndex(model)
     plans = [_plan(index, node, _opset(model)) for node in model.graph.node if is_standard(node, "BatchNormalization")]
     folded = onnx.ModelProto()
@@ -168,6 +174,8 @@ def _folded(index: GraphIndex, layer: onnx.NodeProto, batchnorm: onnx.NodeProto)
     if layer.op_type == "Gemm":
         # alpha A B + beta C: alpha stays an attribute, beta goes into the bias, which has one number for each column.
         out_axis = 0 if attribute(layer, "transB", 0) else 1
+        if weight.ndim != 2:
+            raise FusionShapeError(f"a weight of shape {weight.shape} is no matrix")
         columns = weight.shape[out_axis]
         if bias is not None:
             bias = _columns(bias, columns) * np.float64(attribute(layer, "beta", 1.0))
@@ -241,7 +249,7 @@ def _knows(opset: int, operator: str) -> bool:
 def _nested(model: onnx.ModelProto) -> Iterator[NotFolded]:
     """The batch norms in bodies of control-flow nodes and in local functions."""
     for node in model.graph.node:
-        yield from _in_bodies(node, node.name or node.output[0])
+        yield from _in_bodies(node, node.name or first_name(node.output))
     for function in model.functions:
         for node in function.node:
             yield from _batchnorms_of(node, function.name)
@@ -254,7 +262,7 @@ def _in_bodies(node: onnx.NodeProto, path: str) -> Iterator[NotFolded]:
 
 
 def _batchnorms_of(node: onnx.NodeProto, around: str) -> Iterator[NotFolded]:
-    path = f"{around}/{node.name or node.output[0]}"
+    path = f"{around}/{node.name or first_name(node.output)}"
     if is_standard(node, "BatchNormalization"):
         yield NotFolded(path=path, reason=Reason.IN_SUBGRAPH, detail=around)
     yield from _in_bodies(node, path)

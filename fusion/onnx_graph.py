@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from fusion.conv_bn import Array
+from fusion.errors import FusionModelError
 
 _FLOATS = (onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
 _FIRST_IR_WITH_CONSTANT_INITIALIZERS = 4  # before, every initializer had to be listed among the graph's inputs
+
+_INPUTS = {"BatchNormalization": 5, "Conv": 2, "ConvTranspose": 2, "Gemm": 2, "Identity": 1}
+"""Inputs that may not be left out, in every version that is read (onnx/onnx, docs/Changelog.md)."""
 
 
 class GraphIndex:
@@ -35,7 +39,7 @@ class GraphIndex:
 
     def label(self, node: onnx.NodeProto) -> str:
         """A name that is this node's alone: its own, or that of its first output."""
-        return node.name if node.name and self._node_names[node.name] == 1 else node.output[0]
+        return node.name if node.name and self._node_names[node.name] == 1 else first_name(node.output)
 
     def constant(self, name: str) -> onnx.TensorProto | None:
         """The tensor that ``name`` always holds: an initializer or a Constant node, also behind Identity nodes.
@@ -56,6 +60,28 @@ class GraphIndex:
         node = self.producers.get(name)
         if node is not None and is_standard(node, "Identity"):
             yield from self.sources(node.input[0])
+
+
+def check_nodes(graph: onnx.GraphProto) -> None:
+    """Look for the inputs and outputs that a fold reads by their position.
+
+    Raises:
+        FusionModelError: A node lacks an input or output that ONNX demands.
+    """
+    for node in graph.node:
+        wanted = _INPUTS.get(node.op_type, 0) if node.domain in ("", "ai.onnx") else 0
+        given = sum(map(bool, node.input[:wanted]))
+        if given < wanted or (wanted and not first_name(node.output)):
+            name = node.name or first_name(node.output) or "without a name"
+            what = f"{given} of its {wanted} inputs" if given < wanted else "no output"
+            raise FusionModelError(
+                f"the graph is not valid: {node.op_type} {name} has {what}; onnx.checker.check_model(model) says more"
+            )
+
+
+def first_name(names: Iterable[str]) -> str:
+    """The first of a node's inputs or outputs; empty where there is none."""
+    return next(iter(names), "")
 
 
 def is_standard(node: onnx.NodeProto, *operators: str) -> bool:
@@ -93,7 +119,12 @@ def float_array(tensor: onnx.TensorProto | None) -> Array | None:
     """Values of a floating tensor; None for other types and for data in a file that was not loaded."""
     if tensor is None or tensor.data_type not in _FLOATS or tensor.data_location == onnx.TensorProto.EXTERNAL:
         return None
-    array: Array = numpy_helper.to_array(tensor)
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise FusionModelError(
+            f"the graph is not valid: {tensor.name} does not fill {list(tensor.dims)}: {error}"
+        ) from error
     return array
 
 

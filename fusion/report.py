@@ -24,6 +24,7 @@ class Reason(enum.Enum):
     OWN_FORWARD = "a class or instance overrides what the layer computes"
     HAS_HOOKS = "a hook is registered, which would see or change other values"
     PARAMETRIZED = "a weight is computed by a parametrization (weight norm, spectral norm)"
+    READ_ELSEWHERE = "its parameters or statistics are read elsewhere too"
     CONV_CALLED_TWICE = "the layer before it is called more than once"
     CONV_OUTPUT_USED = "the output of the layer before it is used elsewhere too, or is an output of the model"
     WEIGHT_SHARED = "the weight or bias of the layer before it is used elsewhere too"

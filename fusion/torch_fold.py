@@ -19,7 +19,7 @@ from fusion.errors import FusionModelError, FusionValueError
 from fusion.report import FoldedPair, FoldReport, NotFolded, Reason
 from fusion.torch_judge import Judge
 from fusion.torch_modules import LINEARITIES, folded_arrays, is_batchnorm, rounded_once
-from fusion.torch_observe import observe
+from fusion.torch_observe import observe, shapes, undisturbed_rng
 from fusion.torch_trace import copy_module, trace_model
 
 Example = Tensor | tuple[Tensor, ...]
@@ -63,14 +63,15 @@ def fold_module(model: nn.Module, example: Example) -> FoldResult:
 
     Args:
         model: Any module. Its parameters, buffers, training flags and torch's and Python's random state are untouched.
-            It is copied and the copy run once on ``example``, with the hooks that are registered on it.
+            It is copied and the copy run once on ``example``, with the hooks that are registered on it; so is a copy
+            of the folded model.
         example: The argument, or the tuple of arguments, of ``forward``.
 
     Returns:
         The new module and a report in which each batch norm of ``model`` stands once.
 
     Raises:
-        FusionModelError: The model cannot be copied or does not run on the example.
+        FusionModelError: The model cannot be copied or does not run on the example, or the folded model does not.
     """
     arguments = example if isinstance(example, tuple) else (example,)
     try:
@@ -90,7 +91,23 @@ def fold_module(model: nn.Module, example: Example) -> FoldResult:
         not_folded=(*(one for one in outcomes if isinstance(one, NotFolded)), *functions),
         untraced=trace.untraced,
     )
+    if report.folded:
+        _try_out(folded, arguments)
     return FoldResult(model=folded, report=report)
+
+
+def _try_out(folded: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    """Run a copy once: a forward or hook may ask a batch norm that is gone for what no operation reads, as ``eps``."""
+    subject = copy_module(folded)
+    try:
+        with undisturbed_rng(subject), torch.no_grad():
+            subject(*arguments)
+    except Exception as error:
+        raise FusionModelError(
+            f"the model runs on the example of shape {shapes(arguments)}, the folded one does not: {error}. Where a "
+            "forward or hook uses an attribute of a batch norm, let it use a copy of the value, or do not fold this "
+            "model"
+        ) from error
 
 
 def _fold(model: nn.Module, verdict: FoldedPair | NotFolded) -> FoldedPair | NotFolded:

@@ -77,6 +77,8 @@ class Judge:
             yield Reason.CALLED_TWICE, f"{self._seen.calls[path]} times in one run"
         if path == "":
             yield Reason.BATCHNORM_FIRST, ""
+        if self._seen.weight_readers[path]:
+            yield Reason.READ_ELSEWHERE, f"they are read by {_listed(self._seen.weight_readers[path])}"
         if path not in self._calls:
             yield Reason.NOT_SEEN, self._what_hides(path)
 
@@ -113,9 +115,9 @@ class Judge:
                 yield Reason.WEIGHT_SHARED, f"one parameter is {_listed(self._shared[id(parameter)])}"
             if parameter.dtype not in DTYPES or parameter.layout != torch.strided or parameter.is_meta:
                 yield Reason.DTYPE, f"{conv} holds {parameter.dtype}, {parameter.layout}, on {parameter.device}"
-        strangers = self._seen.weight_readers[conv] - {conv}
-        if strangers:
-            yield Reason.WEIGHT_SHARED, f"the parameters of {conv} are read by {_listed(strangers)}"
+        if self._seen.weight_readers[conv]:
+            strangers = _listed(self._seen.weight_readers[conv])
+            yield Reason.WEIGHT_SHARED, f"the parameters of {conv} are read by {strangers}"
         readers = self._seen.readers[conv]
         if path not in readers:
             yield Reason.DISAGREES, f"in the run, {path} did not read the output of {conv}"

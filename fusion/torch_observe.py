@@ -11,7 +11,7 @@ import inspect
 import random
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +38,8 @@ class Observation:
         arguments: Arguments by name that held no tensor in the first call of a module; they choose its control flow.
         ranks: Dimensions of the output of each convolution, linear layer and batch norm.
         readers: Who read the output of each convolution or linear layer: paths, or one of the two texts above.
-        weight_readers: Who read the parameters of each convolution or linear layer.
+        weight_readers: Who read the parameters of each convolution or linear layer, or the parameters and buffers of
+            each batch norm, without being such a module that holds them.
         functional: Where ``F.batch_norm`` was called other than by a batch norm module: path of the caller.
     """
 
@@ -70,13 +71,19 @@ def observe(model: nn.Module, example: tuple[Tensor, ...]) -> Observation:
         try:
             output = model(*example)
         except Exception as error:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in example)
-            raise FusionModelError(f"the model does not run on the example of shape {shapes}: {error}") from error
+            raise FusionModelError(
+                f"the model does not run on the example of shape {shapes(example)}: {error}"
+            ) from error
     for tensor in tensors_in(output):
         run.read(tensor, MODEL_OUTPUT)
     del output
     run.look_for_kept_outputs()
     return run.seen
+
+
+def shapes(example: tuple[Tensor, ...]) -> str:
+    """The shapes of the arguments, for a message."""
+    return ", ".join(str(tuple(tensor.shape)) for tensor in example)
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -121,9 +128,8 @@ class _Run:
         self._outputs: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         self._weights: dict[int, list[str]] = defaultdict(list)
         for path, module in model.named_modules():
-            if isinstance(module, LINEARITIES):
-                for parameter in parameters_of(module):
-                    self._weights[id(parameter)].append(path)
+            for tensor in _own_tensors(module):
+                self._weights[id(tensor)].append(path)
 
     @property
     def caller(self) -> str:
@@ -163,14 +169,24 @@ class _Run:
         reference, path = self._outputs.get(id(tensor), (None, ""))
         if reference is not None and reference() is tensor:
             self.seen.readers[path].add(reader)
-        for owner in self._weights.get(id(tensor), ()):
-            self.seen.weight_readers[owner].add(reader)
+        owners = self._weights.get(id(tensor), [])
+        if reader not in owners:
+            for owner in owners:
+                self.seen.weight_readers[owner].add(reader)
 
     def look_for_kept_outputs(self) -> None:
         """An output that is still alive after the run is held by an attribute, a cache or a hook."""
         for reference, path in self._outputs.values():
             if reference() is not None:
                 self.seen.readers[path].add(KEPT)
+
+
+def _own_tensors(module: nn.Module) -> Iterable[Tensor]:
+    if isinstance(module, LINEARITIES):
+        return parameters_of(module)
+    if is_batchnorm(module) and not isinstance(module, torch.jit.ScriptModule):
+        return (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return ()
 
 
 def _fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -63,9 +63,12 @@ def _compare_tensors(name: str, wanted: Tensor, got: Tensor) -> tuple[list[Outpu
         if different:
             return [], [f"{name} differs in {different} of {wanted.numel()} integers or booleans"]
         return [OutputError(name=name, error=0.0, scale=float(wanted.double().abs().max()))], []
-    wide = torch.complex128 if wanted.is_complex() else torch.float64
-    error, scale = relative_error(wanted.to(wide), got.to(wide))
+    error, scale = relative_error(_wide(wanted), _wide(got))
     return [OutputError(name=name, error=error, scale=scale)], []
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def named_tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
@@ -77,7 +80,7 @@ def named_tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def rounding(narrow: object, wide: object) -> dict[str, float]:
-    """What the narrower type changed in each floating output: largest difference over the largest magnitude in ``wide``.
+    """What the narrower type changed in each floating output, relative to the largest magnitude in ``wide``.
 
     Args:
         narrow: What a model returned.
@@ -88,7 +91,7 @@ def rounding(narrow: object, wide: object) -> dict[str, float]:
     """
     others = dict(named_tensors("output", wide))
     return {
-        name: relative_error(others[name].to(torch.complex128), tensor.to(torch.complex128))[0]
+        name: relative_error(_wide(others[name]), _wide(tensor))[0]
         for name, tensor in named_tensors("output", narrow)
         if (tensor.is_floating_point() or tensor.is_complex())
         and tensor.numel()

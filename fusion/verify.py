@@ -5,37 +5,45 @@ layer and batch norm and through the layer with the folded weights, both in floa
 rounded; one layer at a time, so memory stays flat. That proves the algebra. The weights stored in the folded model must
 then be exactly those, rounded once to their dtype, which ties the proof to the model that will be used.
 
-End to end. Original and folded model run on the same input and every output is compared, which proves the wiring. They
-run in float32 (in float64 where the model is float64). A float16 or bfloat16 model is widened to float32 first and its
-folded layers get the folded weights in float32: in 16 bits the rounding of the unfolded model alone, 5e-4 and more,
-would hide a real difference.
+End to end. Original and folded model run on the same input and every output is compared: as they are, in float32 (in
+float64 where the model is float64), and once more in float64 with folded weights that were never rounded. The float64
+runs prove the wiring. They also show what float32 changes in the original by itself, which bounds what it may change
+between the two. A float16 or bfloat16 model is widened to float32 first and its folded layers get the folded weights in
+float32: in 16 bits the rounding of the unfolded model alone, 5e-4 and more, would hide a real difference.
 
-Cost: two plain forwards and two float64 passes over the folded layers. Extra memory: one copy of the model at a time
-and, for the largest folded layer, its float64 input, weights and outputs with torch's scratch space.
+A model that makes narrower numbers by itself when it is given float64 (a cast in its forward, a constant that is no
+buffer) has no float64 run to compare; a note says so and the float32 bound then stays the strict one.
+
+Cost: two plain forwards, two in float64 and two float64 passes over the folded layers. Extra memory: one copy of the
+model at a time, in float64 for the float64 forwards, and for the largest folded layer its float64 input, weights and
+outputs with torch's scratch space.
 """
 # ruff: noqa: TID253 - this file is torch code and is imported only by those who need torch
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusion.conv_bn import Array
 from fusion.report import FoldedPair
 from fusion.torch_fold import Example, FoldResult
 from fusion.torch_modules import LINEARITIES, Linearity, folded_arrays, rounded_once
-from fusion.torch_observe import undisturbed_rng
+from fusion.torch_observe import tensors_in, undisturbed_rng
+from fusion.torch_outputs import compare_outputs, relative_error, rounding
 from fusion.torch_trace import copy_module
-from fusion.verdict import LAYER_TOLERANCE, OUTPUT_TOLERANCE, FoldVerification, LayerError, OutputError, Tolerance
+from fusion.verdict import LAYER_TOLERANCE, OUTPUT_TOLERANCE, FoldVerification, LayerError, Tolerance
 
 _SEED = 0
 _HALVES = (torch.float16, torch.bfloat16)
+_WIDEST = (torch.float64, torch.complex128)
 
 
 def verify_fold(
@@ -57,7 +65,7 @@ def verify_fold(
         result: What ``fold_module`` returned.
         example: The argument, or the tuple of arguments, of ``forward``.
         layer_tolerance: Bound on each folded layer in float64.
-        output_tolerance: Bound on each output end to end.
+        output_tolerance: Bound on each output end to end in float32, where the original's own rounding allows no more.
 
     Returns:
         Errors relative to the largest magnitude of the tensor compared. ``ok`` is false where a bound is broken, a
@@ -78,17 +86,87 @@ def verify_fold(
 
     folded = _copy(result.model, widen=widen)
     if widen:
-        for pair in result.folded:
-            _set_weights(_layer(folded, pair), *folded_arrays(_layer(original, pair), _batchnorm(original, pair)))
-    outputs, problems = _compare_outputs("output", wanted, _run(folded, arguments))
+        _set_folded_weights(folded, original, result)
+    outputs, problems = compare_outputs("output", wanted, _run(folded, arguments))
+    del folded
+    wide = _compare_in_float64(original, result, arguments, wanted)
     return FoldVerification(
         layers=tuple(layers[pair.conv] for pair in result.folded if pair.conv in layers),
-        outputs=tuple(outputs),
+        outputs=tuple(
+            dataclasses.replace(
+                output,
+                float64_error=wide.errors.get(output.name),
+                rounding_of_original=wide.roundings.get(output.name),
+            )
+            for output in outputs
+        ),
         missing=tuple(pair.conv for pair in result.folded if pair.conv not in layers),
-        problems=tuple(problems),
+        problems=(*problems, *wide.problems),
+        notes=wide.notes,
         layer_tolerance=layer_tolerance,
         output_tolerance=output_tolerance,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _InFloat64:
+    """Outputs by name: error of the folded model in float64, and what float32 changes in the original."""
+
+    errors: dict[str, float] = dataclasses.field(default_factory=dict)
+    roundings: dict[str, float] = dataclasses.field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _compare_in_float64(
+    original: nn.Module, result: FoldResult, arguments: tuple[Tensor, ...], narrow: object
+) -> _InFloat64:
+    """Both models end to end in float64, and ``narrow``, what the original returned in float32, against it."""
+    cannot = "original and folded model could not be compared end to end in float64"
+    seen = _NarrowResults()
+    try:
+        arguments, model = _to_float64(arguments), copy_module(original).double()
+        with seen:
+            wanted = _run(model, arguments)
+        del model
+    except Exception as error:  # noqa: BLE001 - forward is the user's code and may raise anything
+        why = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+        return _InFloat64(notes=(f"{cannot}: the original does not run in float64: {why}",))
+    if seen.found:
+        return _InFloat64(notes=(f"{cannot}: the original makes {seen.found} by itself",))
+    folded = copy_module(result.model).double()
+    _set_folded_weights(folded, original, result)
+    try:
+        got = _run(folded, arguments)
+    except Exception as error:  # noqa: BLE001 - forward is the user's code and may raise anything
+        return _InFloat64(problems=(f"in float64 the original runs and the folded model does not: {error}",))
+    errors, problems = compare_outputs("output", wanted, got)
+    return _InFloat64(
+        errors={output.name: output.error for output in errors},
+        roundings=rounding(narrow, wanted),
+        problems=tuple(f"in float64, {problem}" for problem in problems),
+    )
+
+
+class _NarrowResults(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Looks for operations that return floating numbers narrower than float64."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.found = ""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; torch would otherwise import its compiler, which takes a second."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        returned = func(*args, **(kwargs or {}))
+        for tensor in tensors_in(returned):
+            floating = tensor.is_floating_point() or tensor.is_complex()
+            if floating and tensor.numel() and tensor.dtype not in _WIDEST:
+                self.found = str(tensor.dtype)
+        return returned
 
 
 def _comparison(
@@ -105,7 +183,7 @@ def _comparison(
         wanted = batchnorm(layer(*wide_args, **wide_kwargs))
         _set_weights(layer, weight, bias)
         if wanted.numel():
-            error, scale = _error(wanted, layer(*wide_args, **wide_kwargs))
+            error, scale = relative_error(wanted, layer(*wide_args, **wide_kwargs))
             found[pair.conv] = LayerError(conv=pair.conv, error=error, scale=scale, weights_match=matches)
 
     return compare
@@ -119,6 +197,12 @@ def _layer(model: nn.Module, pair: FoldedPair) -> Linearity:
 
 def _batchnorm(model: nn.Module, pair: FoldedPair) -> nn.Module:
     return model.get_submodule(pair.batchnorm)
+
+
+def _set_folded_weights(folded: nn.Module, original: nn.Module, result: FoldResult) -> None:
+    """Give the folded layers their weights again, rounded only to the dtype that they have in ``folded``."""
+    for pair in result.folded:
+        _set_weights(_layer(folded, pair), *folded_arrays(_layer(original, pair), _batchnorm(original, pair)))
 
 
 def _holds(layer: Linearity, weight: Array, bias: Array) -> bool:

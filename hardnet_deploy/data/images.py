@@ -2,14 +2,16 @@
 
 What IMREAD_COLOR does, and what is done here (opencv/opencv, ``modules/imgcodecs``; measured against 4.14.0):
 
-- alpha and transparent palette entries are dropped, not blended; grey is repeated three times;
+- alpha and transparent palette entries are dropped, not blended (in PNG); grey is repeated three times;
 - 16 bits become 8 by dropping the low byte;
 - the EXIF orientation is applied, in any format that carries it.
 
-PNG, BMP, GIF, PPM/PGM and lossless WebP of 8 bits come out equal in every byte, as do 16-bit PNGs. JPEG depends on the
-decoder: equal where both use the same libjpeg-turbo, else a few grey levels apart. CMYK and 16-bit colour TIFF and PPM
-come out within one grey level. A TIFF with alpha differs: OpenCV blends those with black. Truncated files, some of
-which OpenCV returns in part, are refused.
+Equal in every byte come out: PNGs of every kind, with transparency or without; 8-bit RGB BMP, PPM, TIFF and lossless
+WebP; 8-bit and 16-bit grey PGM with a largest value of 255 or 65535; 16-bit grey TIFF; GIF without transparency. JPEG
+depends on the decoder: equal where both use the same libjpeg-turbo, else a few grey levels apart. CMYK and 16-bit
+colour TIFF come out within one grey level. A TIFF with alpha differs, OpenCV blends those with black, and so may a GIF
+with transparency, a PPM or PGM with another largest value and what is not named here. Truncated files, some of which
+OpenCV returns in part, are refused.
 """
 
 from __future__ import annotations

@@ -121,6 +121,9 @@ def _pooling(node: onnx.NodeProto, _view: GraphView, row: ParserRow, _target: Ta
 def _convolution(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     if row.family == "8.2" and not view.is_weight(node.input[1]):
         yield _finding("error", node, "conv-weights", "weights must be an initialiser", row.source)
+    kernel = attributes(node).get("kernel_shape")
+    if row.family.startswith("8") and kernel is not None and len(kernel) not in {2, 3}:
+        yield _finding("error", node, "conv-rank", "only 2D and 3D convolutions are imported", row.source)
     bias = node.input[2] if len(node.input) > 2 else ""
     if bias and not view.is_constant(bias) and view.is_weight(bias):
         yield _finding(

@@ -113,7 +113,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 dtypes=_DTYPES_82,
                 uint8_io=False,
                 casts_int64=True,
-                source="onnx/onnx-tensorrt@8.2-GA:docs/operators.md",
+                source="onnx/onnx-tensorrt:docs/operators.md (8.4 at opset 13), less docs/Changelog.md 8.4",
             ),
             ParserRow(
                 family="8.6",
@@ -124,7 +124,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 dtypes=_DTYPES_82,
                 uint8_io=True,
                 casts_int64=True,
-                source="onnx/onnx-tensorrt@8.6-GA:docs/operators.md",
+                source="onnx/onnx-tensorrt:docs/operators.md (8.5), with docs/Changelog.md 8.6",
             ),
             ParserRow(
                 family="10",
@@ -135,7 +135,7 @@ PARSERS: Final[Mapping[TensorRTFamily, ParserRow]] = MappingProxyType(
                 dtypes=_DTYPES_10,
                 uint8_io=True,
                 casts_int64=False,
-                source="onnx/onnx-tensorrt@10.0-GA:docs/operators.md",
+                source="onnx/onnx-tensorrt:docs/operators.md (8.5 and 10.15, what both list)",
             ),
             ParserRow(
                 family="11",

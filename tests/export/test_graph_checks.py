@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from graph_models import CPU, GPU, GTX_1080TI, JETSON_NANO, detector_model, make_model, make_node, plugin_model, rules
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hardnet_deploy.export.graph_checks import check_graph
 from hardnet_deploy.export.parser_table import PARSERS, PLUGIN_ATTRIBUTES
@@ -177,3 +177,16 @@ def test_class_agnostic_means_nothing_to_82(agnostic: int | None, accepted: bool
     model = plugin_model(class_agnostic=agnostic)
     assert check_graph(model, JETSON_NANO).accepted is accepted
     assert check_graph(model, GTX_1080TI).accepted
+
+
+@pytest.mark.parametrize(("target", "accepted"), [("jetson-nano", False), ("gtx-1080ti", False), ("gpu", True)])
+def test_a_one_dimensional_convolution(target: str, accepted: bool) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="c", kernel_shape=[3])]
+    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 8])]
+    results = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 6])]
+    weights = numpy_helper.from_array(np.ones((4, 2, 3), np.float32), "w")
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values, results, [weights]),
+        opset_imports=[helper.make_opsetid("", 13)],
+    )
+    assert check_graph(model, TARGETS[target]).accepted is accepted

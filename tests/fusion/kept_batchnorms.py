@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 
@@ -127,6 +128,22 @@ class ReadsUnderCheck(Net):
         return self.norm(y) + (y.mean() if isinstance(y, Tensor) else 0)
 
 
+class NormRead(Net):
+    """Reads a tensor of the batch norm beside calling it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) + getattr(self.norm, self.name).abs().sum()
+
+
+class NormReturned(Net):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.norm(self.conv(x)), self.norm.weight
+
+
 class SharedWeight(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -222,6 +239,15 @@ STAYS: dict[str, tuple[Callable[[], nn.Module], Reason]] = {
     "shared weight": (SharedWeight, Reason.WEIGHT_SHARED),
     "shared bias": (SharedBias, Reason.WEIGHT_SHARED),
     "weight read directly": (WeightReadDirectly, Reason.WEIGHT_SHARED),
+    **{
+        f"{name} of the batch norm read": (functools.partial(NormRead, name), Reason.READ_ELSEWHERE)
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    },
+    "weight of the batch norm returned": (NormReturned, Reason.READ_ELSEWHERE),
+    "weight of the batch norm read by a hook on the model": (
+        lambda: changed(lambda net: net.register_forward_hook(lambda self, _, y: y + self.norm.weight.sum())),
+        Reason.READ_ELSEWHERE,
+    ),
     "hook on the conv": (
         lambda: changed(lambda net: net.conv.register_forward_hook(lambda *_: None)),
         Reason.HAS_HOOKS,

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import Array, arrays, batchnorm, batchnorm_arrays, conv, model, operators, run
 
-from fusion import Reason
+from fusion import FusionModelError, Reason
 from fusion.onnx_fold import fold_onnx
 
 WEIGHT = arrays(w=(8, 6, 1, 1))
@@ -144,6 +144,12 @@ STAYS: dict[str, tuple[Callable[[], onnx.ModelProto], Reason]] = {
     ),
     "bfloat16": (bfloat16, Reason.DTYPE),
     "weights in another file": (external, Reason.DTYPE),
+    "a Gemm whose weight is no matrix": (
+        lambda: model(
+            [conv(["x", "w"], op="Gemm"), batchnorm("y")], arrays(w=(8,)) | batchnorm_arrays(8), rank=2, checked=False
+        ),
+        Reason.CHANNEL_MISMATCH,
+    ),
     "a bias for each row": (gemm_with_a_bias_for_each_row, Reason.CHANNEL_MISMATCH),
     "other channels": (
         lambda: model(PAIR, WEIGHT | batchnorm_arrays(5), checked=False),
@@ -235,6 +241,50 @@ def test_batch_norms_in_local_functions_are_reported() -> None:
     made.functions.append(function)
     result = fold_onnx(made)
     assert [(left.path, left.reason) for left in result.not_folded] == [("Norm/b", Reason.IN_SUBGRAPH)]
+
+
+def without(op: str, kept: int) -> onnx.ModelProto:
+    made = model(PAIR, VALUES)
+    changed = next(one for one in made.graph.node if one.op_type == op)
+    del changed.input[kept:]
+    return made
+
+
+def unfilled() -> onnx.ModelProto:
+    made = model(PAIR, VALUES)
+    made.graph.initializer[0].raw_data = made.graph.initializer[0].raw_data[:-4]
+    return made
+
+
+def no_output() -> onnx.ModelProto:
+    made = model(PAIR, VALUES)
+    del made.graph.node[1].output[:]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: without("Conv", 1), "Conv conv has 1 of its 2 inputs"),
+        (lambda: without("Conv", 0), "Conv conv has 0 of its 2 inputs"),
+        (lambda: without("BatchNormalization", 3), "BatchNormalization bn has 3 of its 5 inputs"),
+        (lambda: without("BatchNormalization", 0), "BatchNormalization bn has 0 of its 5 inputs"),
+        (lambda: model([conv(["x", "", "b"]), batchnorm("y")], VALUES, checked=False), "Conv conv has 1 of its 2"),
+        (no_output, "BatchNormalization bn has no output"),
+        (unfilled, "w does not fill"),
+    ],
+)
+def test_a_graph_that_is_not_valid_is_an_error_that_says_so(
+    build: Callable[[], onnx.ModelProto], sentence: str
+) -> None:
+    with pytest.raises(FusionModelError, match=sentence):
+        fold_onnx(build())
+
+
+def test_a_node_without_name_and_output_elsewhere_is_left_alone() -> None:
+    made = model(PAIR, VALUES)
+    made.graph.node.append(helper.make_node("Anything", ["x"], [], domain="custom"))
+    assert len(fold_onnx(made).folded) == 1
 
 
 def test_an_overflow_of_float16_is_a_reason() -> None:

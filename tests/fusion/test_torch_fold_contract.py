@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -94,6 +95,36 @@ def test_a_folded_model_has_nothing_left_to_fold() -> None:
 def test_a_model_that_does_not_run_on_the_example_is_an_error_that_says_so() -> None:
     with pytest.raises(FusionModelError, match=r"shape \(2, 5, 9, 8\)"):
         fold_module(randomised(nn.Sequential(nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8))), image(2, 5, 9, 8))
+
+
+class ReadsEps(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self[1].eps
+
+
+def hooked_on_eps() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8))
+    model.register_forward_hook(lambda self, _, y: y + self[1].eps)
+    return model
+
+
+@pytest.mark.parametrize("build", [lambda: ReadsEps(nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8)), hooked_on_eps])
+def test_a_folded_model_that_does_not_run_is_an_error_that_names_the_way_out(build: Callable[[], nn.Module]) -> None:
+    """No operation on tensors reads eps, so only a run of the folded model shows that it is missed."""
+    model = randomised(build())
+    with pytest.raises(FusionModelError, match=r"no attribute 'eps'.*do not fold this model"):
+        fold_module(model, image(*IMAGE))
+
+
+def test_batch_norms_that_share_their_tensors_with_each_other_are_folded() -> None:
+    model, x = (
+        nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)),
+        image(*IMAGE),
+    )
+    model[3].weight = model[1].weight
+    result = fold_module(randomised(model), x)
+    assert len(result.folded) == 2
+    assert torch.allclose(result.model(x), model(x), atol=1e-5)
 
 
 def test_a_model_that_cannot_be_copied_is_an_error_that_says_so() -> None:
