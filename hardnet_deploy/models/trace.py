@@ -51,27 +51,48 @@ class TracedNetwork:
         found: dict[fx.Node, tuple[int, ...]] = {}
         meta = copy.deepcopy(self.module).to("meta")
         by_name = {node.name: node for node in self.module.graph.nodes}
-        for node, value in _run(meta, torch.empty(images, device="meta")):
+        for node, value in _run(_ShapesOnly(meta), torch.empty(images, device="meta")):
             found[by_name[node.name]] = tuple(value.shape)
         return found
 
     def tensors(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every named tensor of one forward pass in topological order; each is valid until the next is taken."""
         seen: set[str] = set()
-        for node, value in _run(self.module, images):
+        for node, value in _run(fx.Interpreter(self.module), images):
             name = self.names[node]
             if name not in seen:
                 seen.add(name)
                 yield name, value
 
 
-def _run(module: fx.GraphModule, images: Tensor) -> Iterator[tuple[fx.Node, Tensor]]:
+class _ShapesOnly(fx.Interpreter):
+    """For meta tensors. What is plain here would make torch import its compiler, which takes a second."""
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(target)
+        if isinstance(module, L2Norm):
+            return args[0], args[0]
+        if isinstance(module, nn.BatchNorm2d | nn.ReLU | nn.ReLU6):
+            return args[0]
+        return super().call_module(target, args, kwargs)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target is torch.relu:
+            return args[0]
+        if target not in {concat, concat_rows}:
+            return super().call_function(target, args, kwargs)
+        parts = args[0]
+        first = parts[0]
+        return first.new_empty((first.shape[0], sum(part.shape[1] for part in parts), *first.shape[2:]))
+
+
+def _run(interpreter: fx.Interpreter, images: Tensor) -> Iterator[tuple[fx.Node, Tensor]]:
     """Interpret the graph node by node, freeing tensors after their last use."""
-    interpreter = fx.Interpreter(module)
     last_use = interpreter.user_to_last_uses
+    assert isinstance(interpreter.module, fx.GraphModule)
     environment: dict[fx.Node, Any] = {}
     with torch.inference_mode():
-        for node in module.graph.nodes:
+        for node in interpreter.module.graph.nodes:
             if node.op == "output":
                 continue
             if node.op == "placeholder":

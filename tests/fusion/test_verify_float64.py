@@ -144,3 +144,18 @@ def test_models_of_other_dtypes_are_compared_in_float64_too(dtype: torch.dtype) 
     verification = verified(randomised(HarmonicNet()).to(dtype), image(1, 3, 16, 16).to(dtype))
     assert verification.notes == ()
     assert all(one.float64_error is not None and one.float64_error <= 1e-12 for one in verification.outputs)
+
+
+def test_float64_end_to_end_may_be_left_for_when_it_is_needed() -> None:
+    model, x = Then(lambda y: y), image(*IMAGE)
+    result = fold_module(model, x)
+    within = verify_fold(model, result, x, always_in_float64=False)
+    assert within.ok
+    assert within.outputs[0].float64_error is None
+    assert within.layers
+    needed = Then(amplified)
+    result = fold_module(needed, x)
+    beyond = verify_fold(needed, result, x, always_in_float64=False)
+    assert beyond.ok, beyond.failures()
+    assert beyond.outputs[0].error > BASE
+    assert beyond.outputs[0].float64_error is not None

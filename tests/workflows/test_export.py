@@ -134,7 +134,7 @@ def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path, monk
 
 def test_a_fold_over_its_tolerance_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = FoldVerification(layers=(), outputs=(), problems=("made up by the test",))
-    monkeypatch.setattr("fusion.verify.verify_fold", lambda *_arguments: bad)
+    monkeypatch.setattr("fusion.verify.verify_fold", lambda *_arguments, **_options: bad)
     error = failing(tmp_path, ParityError)
     assert error.exit_code == 5  # type: ignore[attr-defined]
     assert "made up by the test" in str(error)
