@@ -1,0 +1,27 @@
+"""The README's figures are those in benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_the_table_is_what_the_recorded_run_measured() -> None:
+    command = [sys.executable, "benchmarks/export_matrix.py", "--table", str(RESULTS / "export_matrix.json")]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    assert table.count("\n") >= 13
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_speed_is_what_the_recorded_run_measured_and_inside_its_bars() -> None:
+    result = json.loads((RESULTS / "export_speed.json").read_text(encoding="utf-8"))
+    assert result["ratio_median"] <= result["bars"]["ratio"]
+    assert result["ours_peak_mib"] <= result["bars"]["peak_mib"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{result['ratio_median']:.1f} times" in text
+    assert f"{result['ours_peak_mib'] / 1024:.1f} GiB" in text
