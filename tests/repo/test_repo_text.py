@@ -23,7 +23,7 @@ REGISTRY_HOSTS = (
     "download.pytor" + "ch.org",
 )
 REGISTRY_OPTIONS = ("--" + "extra-index", "index" + "-url", "find" + "-links", "--" + "trusted-host")
-WORKPLACE = (
+OUTSIDE = (
     r"(?<![\w.])/wor" + r"k/",
     r"\.\./sha" + "red",
     r"\.libr" + r"ary\b",
@@ -66,7 +66,7 @@ def test_no_file_names_where_packages_come_from(text: str) -> None:
     assert list(_matches(re.escape(text))) == []
 
 
-@pytest.mark.parametrize("pattern", WORKPLACE)
+@pytest.mark.parametrize("pattern", OUTSIDE)
 def test_no_file_points_outside_of_the_repository(pattern: str) -> None:
     assert list(_matches(pattern)) == []
 
