@@ -63,5 +63,10 @@ class TorchRunner:
         if self._head is None or self._priors is None:
             return {LOGITS: result.numpy()}
         loc, conf = (tensor.numpy() for tensor in result)
-        boxes = decode_boxes(loc, self._priors, self._head.variances)
-        return {LOC: loc, CONF: conf, BOXES: boxes, SCORES: softmax(conf)}
+        return {LOC: loc, CONF: conf, **self.decoded(loc, conf)}
+
+    def decoded(self, loc: NDArray[np.float32], conf: NDArray[np.float32]) -> Arrays:
+        """``boxes`` and ``scores`` of a detector's raw outputs, whoever computed them."""
+        assert self._head is not None
+        assert self._priors is not None
+        return {BOXES: decode_boxes(loc, self._priors, self._head.variances), SCORES: softmax(conf)}
