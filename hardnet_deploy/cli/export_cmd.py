@@ -130,6 +130,8 @@ def document(result: ExportResult) -> dict[str, Any]:
 
 def summary(result: ExportResult) -> list[str]:
     """The result for a person."""
+    from hardnet_deploy.workflows.verify_export import REFERENCE
+
     graph, plan = result.manifest.graph, result.plan
     weights = result.weights.source if result.weights.trained else f"{UNTRAINED} (fixed seed); give --weights FILE"
     lines = [
@@ -157,10 +159,10 @@ def summary(result: ExportResult) -> list[str]:
         lines.append("fusion   none (--no-fuse-bn)")
     worst = result.verification.worst
     lines.append(
-        f"parity   {len(result.verification.tensors)} comparisons with PyTorch passed; largest error "
+        f"parity   {len(result.verification.tensors)} comparisons passed; largest error "
         f"{worst.max_abs:.1e} in '{worst.name}' on {worst.case} (allowed: {worst.tolerance})"
     )
-    lines.append(f"         run by {result.verification.runner}")
+    lines.append(f"         run by {result.verification.runner}, against {REFERENCE}")
     lines += [
         f"         {part.what}: {part.matched} of {max(part.reference, part.candidate)} match"
         for part in result.verification.detections
