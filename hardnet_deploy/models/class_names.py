@@ -1,7 +1,7 @@
 """Class names in the order of the heads' outputs, without background.
 
 COCO: the 80 categories of instances_val2017.json in the order of their ids. VOC: the 20 classes of VOC2007 and VOC2012
-in alphabetical order, which is upstream's.
+in alphabetical order, which is upstream's. DEMO: what the project draws; neighbours in the list look alike.
 """
 
 from __future__ import annotations
@@ -21,4 +21,8 @@ COCO = (
 VOC = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+DEMO = (
+    "clock", "button", "car", "truck", "fish", "bird", "tree", "mushroom", "star", "flower", "cup", "house",
 )  # fmt: skip

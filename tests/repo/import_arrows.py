@@ -3,7 +3,7 @@
 ::
 
     cli -> workflows -> {export, engines, evaluate, bench, train, kit, report} -> runners -> {models, data, nms}
-        -> {specs, targets, tensor_names, files, artifacts} -> errors
+        -> {specs, targets, tensor_names, files, artifacts, cache} -> errors
 
 An import points to a lower layer, or stays in its layer without making a circle. ``fusion`` and ``calibration`` are
 leaves: they import nothing of ours, and only ``workflows`` imports them. ``device`` is an island: one file that must
@@ -20,7 +20,7 @@ from pathlib import Path
 
 LAYERS = (
     {"errors"},
-    {"specs", "target_spec", "targets_table", "targets", "tensor_names", "files", "artifacts"},
+    {"specs", "target_spec", "targets_table", "targets", "tensor_names", "files", "artifacts", "cache"},
     {"models", "data", "nms"},
     {"runners"},
     {"export", "engines", "evaluate", "bench", "train", "kit", "report"},
