@@ -7,9 +7,10 @@ import functools
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ParamSpec, TextIO
+from typing import Annotated, Any, ParamSpec, Protocol, TextIO
 
 import typer
 
@@ -154,3 +155,76 @@ def stages(*, prefix: str = "") -> Iterator[Stage]:
             bar.update(task, description=f"{prefix}{stage}", completed=index - 1, total=total)
 
         yield update
+
+
+class Counter(Protocol):
+    """Told how far a task is; see :func:`counting`."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """``what`` names the task, ``detail`` says what may change from call to call."""
+        ...
+
+
+@contextlib.contextmanager
+def counting(*, unit: str = "images", prefix: str = "", every_s: float = 5.0) -> Iterator[Counter]:
+    """Shows how far a long task is, with its rate and the time left; always on stderr.
+
+    What it gives is called with what is being done, how much is done and how much there is. What is done at the first
+    call was done before and does not count towards the rate. A terminal shows a bar, else a line comes every
+    ``every_s`` seconds.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(unit, prefix, every_s)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} {task.fields[detail]}"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, tuple[TaskID, int, float]] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def update(what: str, done: int, total: int, detail: str = "") -> None:
+            now = time.monotonic()
+            if what not in tasks:
+                tasks[what] = (
+                    bar.add_task(f"{prefix}{what}", total=total, completed=done, rate="", detail=""),
+                    done,
+                    now,
+                )
+            task, before, since = tasks[what]
+            bar.update(task, completed=done, total=total, rate=_rate(done - before, now - since, unit), detail=detail)
+
+        yield update
+
+
+def _rate(done: int, seconds: float, unit: str) -> str:
+    return f"{done / seconds:.1f} {unit}/s" if done > 0 and seconds > 0 else ""
+
+
+class _Lines:
+    """Progress for logs: a line every few seconds, and one at the end of what took longer than that."""
+
+    def __init__(self, unit: str, prefix: str, every_s: float) -> None:
+        self._unit, self._prefix, self._every_s = unit, prefix, every_s
+        self._what = ""
+        self._before = 0
+        self._since = self._told = 0.0
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._before, self._since, self._told = what, done, now, now
+            return
+        if now - self._told < self._every_s and not (done == total and self._told > self._since):
+            return
+        self._told = now
+        new, seconds = done - self._before, now - self._since
+        left = f"{seconds * (total - done) / new:.0f} s left" if new > 0 and done < total else ""
+        facts = filter(None, (f"{done} of {total} {self._unit}", _rate(new, seconds, self._unit), left, detail))
+        note(f"{self._prefix}{what}: {', '.join(facts)}")

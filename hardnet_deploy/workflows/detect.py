@@ -140,26 +140,10 @@ def to_detections(values: Arrays, head: DetectorHead, thresholds: Thresholds) ->
     Raises:
         InputFileError: Outputs of no known kind, NaN in an output, or an infinite box among the detections.
     """
-    for name, value in values.items():
-        if np.isnan(value).any():
-            raise InputFileError(
-                f"the engine's output '{name}' has NaN values",
-                next_step="check the weights, and the precision if it is below fp32",
-            )
+    refuse_nan(values)
     if all(name in values for name in DETECTION_OUTPUTS):
         return _finite(EfficientNmsResult(*(values[name] for name in DETECTION_OUTPUTS)))
-    boxes: F32
-    scores: F32
-    if BOXES in values and SCORES in values:
-        boxes, scores = values[BOXES], values[SCORES]
-    elif LOC in values and CONF in values:
-        boxes, scores = decode_boxes(values[LOC], head.priors(), head.variances), softmax(values[CONF])
-    else:
-        raise InputFileError(
-            "the engine's outputs are not a detector's",
-            got=", ".join(values),
-            wanted=f"{', '.join(DETECTION_OUTPUTS)}; boxes and scores; or loc and conf",
-        )
+    boxes, scores = boxes_and_scores(values, head)
     return _finite(
         efficient_nms(
             boxes,
@@ -172,14 +156,54 @@ def to_detections(values: Arrays, head: DetectorHead, thresholds: Thresholds) ->
     )
 
 
+def refuse_nan(values: Arrays) -> None:
+    """Refuse outputs that are no numbers.
+
+    Raises:
+        InputFileError: NaN in an output.
+    """
+    for name, value in values.items():
+        if np.isnan(value).any():
+            raise InputFileError(
+                f"the engine's output '{name}' has NaN values",
+                next_step="check the weights, and the precision if it is below fp32",
+            )
+
+
+def boxes_and_scores(values: Arrays, head: DetectorHead) -> tuple[F32, F32]:
+    """``boxes`` [N, P, 4] and ``scores`` [N, P, C], computed from ``loc`` and ``conf`` where they are not there.
+
+    Raises:
+        InputFileError: Outputs of no known kind.
+    """
+    if BOXES in values and SCORES in values:
+        return values[BOXES], values[SCORES]
+    if LOC in values and CONF in values:
+        return decode_boxes(values[LOC], head.priors(), head.variances), softmax(values[CONF])
+    raise InputFileError(
+        "the engine's outputs are not a detector's",
+        got=", ".join(values),
+        wanted=f"{', '.join(DETECTION_OUTPUTS)}; boxes and scores; or loc and conf",
+    )
+
+
 def _finite(result: EfficientNmsResult) -> EfficientNmsResult:
     """The result, if every detected box can be drawn; SSD decoding overflows where weights and inputs do not belong."""
-    if not np.isfinite(result.detection_boxes).all():
+    refuse_infinite(result.detection_boxes)
+    return result
+
+
+def refuse_infinite(boxes: F32) -> None:
+    """Refuse boxes that reach beyond all numbers.
+
+    Raises:
+        InputFileError: There is one.
+    """
+    if not np.isfinite(boxes).all():
         raise InputFileError(
             "the engine detects boxes of infinite size",
             next_step="check that the weights were trained with this pre-processing",
         )
-    return result
 
 
 def _detections(

@@ -37,8 +37,11 @@ class OpenEngine:
         thresholds: Of its NMS; upstream's evaluation thresholds where its outputs went through none.
         batch: Images that it takes at once; None for any number.
         trained: False for weights drawn from a seed; None where nothing is known.
-        sha256: Of the artifact; None for PyTorch itself.
+        sha256: Of the artifact or the checkpoint; None for a model that was given without a file.
         warning: What ``--trust`` let pass.
+        state_sha256: Of the weights that PyTorch runs, names and values; None for an artifact.
+        code_line: Which repository's network PyTorch runs; None for an artifact, which has it in its graph.
+        model: An artifact's graph, for those who look inside; None for PyTorch.
     """
 
     label: str
@@ -51,6 +54,9 @@ class OpenEngine:
     trained: bool | None
     sha256: str | None
     warning: str | None
+    state_sha256: str | None = None
+    code_line: str | None = None
+    model: onnx.ModelProto | None = None
 
     def class_name(self, class_id: int) -> str:
         """Name of a class; its number where the list is too short."""
@@ -61,6 +67,8 @@ class OpenEngine:
         return {
             "engine": self.label,
             "sha256": self.sha256,
+            "state_sha256": self.state_sha256,
+            "code_line": self.code_line,
             "runner": self.runner.name,
             "thresholds": asdict(self.thresholds),
             "trained": self.trained,
@@ -122,6 +130,8 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
         trained=loaded.trained,
         sha256=loaded.sha256,
         warning=None,
+        state_sha256=loaded.state_sha256,
+        code_line=code_line,
     )
 
 
@@ -176,6 +186,7 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
         trained=manifest.trained if manifest else _known_untrained(model.graph.doc_string),
         sha256=artifact.sha256,
         warning=warning,
+        model=model,
     )
 
 

@@ -50,6 +50,8 @@ def test_the_result_is_one_document_with_the_engines_hash() -> None:
     assert document == {
         "engine": "toy.onnx",
         "sha256": sha256_file(path),
+        "state_sha256": None,
+        "code_line": None,
         "runner": "ONNX Runtime (CPU), EfficientNMS by its NumPy reference",
         "thresholds": vars(THRESHOLDS),
         "trained": True,

@@ -61,6 +61,8 @@ def test_a_file_is_what_its_manifest_says(tmp_path: Path) -> None:
     assert engine.as_dict() == {
         "engine": str(path),
         "sha256": sha256_file(path),
+        "state_sha256": None,
+        "code_line": None,
         "runner": engine.runner.name,
         "thresholds": vars(THRESHOLDS),
         "trained": True,
