@@ -169,11 +169,11 @@ class ModelSpec:
 
     Args:
         name: Its name on the command line.
-        architecture: Row of the block tables in ``models.hardnet``: ``39ds``, ``68ds``, ``68``, ``85``.
+        architecture: Row of the block tables in ``models.hardnet``: ``39ds``, ``68ds``, ``68``, ``85``, ``demo``.
         preprocess: How it is fed.
         head: Geometry of its detections; None for a backbone, whose one output is ``logits`` [N, 1000].
         class_names: Class 0 (background) first; empty for a backbone.
-        dataset: ``coco``, ``voc`` or ``imagenet``: selects thresholds and metrics.
+        dataset: ``coco``, ``voc``, ``demo`` or ``imagenet``: selects thresholds and metrics.
         published: What its authors say of it.
     """
 
@@ -182,7 +182,7 @@ class ModelSpec:
     preprocess: Preprocess
     head: DetectorHead | None
     class_names: tuple[str, ...]
-    dataset: Literal["coco", "voc", "imagenet"]
+    dataset: Literal["coco", "voc", "demo", "imagenet"]
     published: Published
 
     @property

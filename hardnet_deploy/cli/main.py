@@ -10,11 +10,15 @@ import typer
 from hardnet_deploy import __version__
 from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit, emit_json, json_was_emitted
 from hardnet_deploy.cli.demo_cmd import demo
+from hardnet_deploy.cli.demo_data_cmd import demo_data
 from hardnet_deploy.cli.detect_cmd import detect
 from hardnet_deploy.cli.doctor_cmd import doctor
+from hardnet_deploy.cli.evaluate_cmd import evaluate
 from hardnet_deploy.cli.export_cmd import export
 from hardnet_deploy.cli.models_cmd import models
+from hardnet_deploy.cli.parity_cmd import parity
 from hardnet_deploy.cli.targets_cmd import targets
+from hardnet_deploy.cli.train_cmd import train
 from hardnet_deploy.errors import UsageError
 
 app = typer.Typer(
@@ -24,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (models, targets, doctor, export, detect, demo):
+for command in (models, targets, doctor, export, detect, evaluate, parity, train, demo_data, demo):
     app.command(epilog=EXIT_CODE_HELP)(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ Colour = tuple[int, int, int]
 GOLDEN_RATIO = 0.6180339887
 BLACK: Colour = (0, 0, 0)
 WHITE: Colour = (255, 255, 255)
+SIDE_WIDTH = 480  # pixels; narrower images are enlarged to it where several stand in a row
+GAP = 8
 
 
 def draw_detections(
@@ -47,11 +50,65 @@ def draw_detections(
         if box is not None:
             colour = class_colour(int(label))
             draw.rectangle(box, outline=colour, width=line_width)
-            name = class_names[int(label)] if 0 <= label < len(class_names) else f"class {int(label)}"
-            _write(draw, (box[0], box[1]), f"{name} {score:.2f}", font, colour, clear_of=note_corner)
+            text = f"{_class_name(label, class_names)} {score:.2f}"
+            _write(draw, (box[0], box[1]), text, font, colour, clear_of=note_corner)
     if note is not None:
         _write(draw, (0, 0), note, font, BLACK)
     return picture
+
+
+def draw_side_by_side(
+    image: NDArray[np.uint8],
+    sides: Sequence[tuple[str, ArrayLike, ArrayLike]],
+    class_names: Sequence[str],
+) -> Image.Image:
+    """One image several times in a row, each with the detections of another side; the array is left alone.
+
+    Boxes that are marked are thick, on a white rim, labelled with class and score, and lie on top; the others are thin
+    and without text. Small images are enlarged.
+
+    Args:
+        image: Shape (H, W, 3), uint8, RGB.
+        sides: For each a title, detections as for :func:`draw_detections`, and which of them to mark, shape (n,).
+        class_names: As for :func:`draw_detections`.
+
+    Returns:
+        A Pillow image in RGB.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = image.shape[:2]
+    factor = max(1, math.ceil(SIDE_WIDTH / width))
+    size = (width * factor, height * factor)
+    enlarged = Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
+    bar = max(20, size[0] // 24)
+    font = ImageFont.load_default(size=max(12.0, bar * 0.6))
+    together = Image.new("RGB", (len(sides) * (size[0] + GAP) - GAP, size[1] + bar), BLACK)
+    for place, (title, detections, marks) in enumerate(sides):
+        part = enlarged.copy()
+        draw = ImageDraw.Draw(part)
+        rows = np.asarray(detections, np.float64).reshape(-1, 6)
+        marked = np.asarray(marks, np.bool_).reshape(-1)
+        for index in np.lexsort((rows[:, 5], marked)):
+            label, *corners, score = rows[index]
+            box = _visible_part([corner * factor for corner in corners], size)
+            if box is None:
+                continue
+            colour = class_colour(int(label))
+            if marked[index]:
+                draw.rectangle(box, outline=WHITE, width=5)
+                draw.rectangle(box, outline=colour, width=3)
+                _write(draw, (box[0], box[1]), f"{_class_name(label, class_names)} {score:.2f}", font, colour)
+            else:
+                draw.rectangle(box, outline=colour, width=1)
+        left = place * (size[0] + GAP)
+        together.paste(part, (left, bar))
+        ImageDraw.Draw(together).text((left + 4, bar // 2), title, font=font, fill=WHITE, anchor="lm")
+    return together
+
+
+def _class_name(label: float, class_names: Sequence[str]) -> str:
+    return class_names[int(label)] if 0 <= label < len(class_names) else f"class {int(label)}"
 
 
 def class_colour(label: int) -> Colour:

@@ -1,9 +1,9 @@
 # ruff: noqa: TID253  (this module is torch code; whoever imports it wants torch)
 """Reading a checkpoint without running code in it.
 
-Accepted: a state_dict saved by ``torch.save``, zipped or in the legacy format, bare or under a usual wrapping key, with
-or without ``module.`` prefixes. Loading is always ``weights_only=True``: anything that would need to import a class is
-refused.
+Accepted: safetensors, and a state_dict saved by ``torch.save``, zipped or in the legacy format, bare or under a usual
+wrapping key, with or without ``module.`` prefixes. Loading is always ``weights_only=True``: anything that would need to
+import a class is refused.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from hardnet_deploy.errors import CheckpointError
+from hardnet_deploy.models.weight_files import looks_like_safetensors, read_weights
 
 WRAPPING_KEYS: Final = ("state_dict", "model_state_dict", "model", "net", "weights")
 SHOWN_KEYS: Final = 8
 MOST_WRAPPINGS: Final = 2  # {"state_dict": {"model": {...}}}
 PICKLE_START: Final = b"\x80"
 TORCH_PICKLE_PROTOCOL: Final = b"\x02"
-WANTED: Final = "a state_dict saved by torch.save"
+WANTED: Final = "a state_dict saved by torch.save, or safetensors"
 
 
 def listing(keys: Iterable[str]) -> str:
@@ -48,8 +50,21 @@ def _looks_like(head: bytes) -> str | None:
     return None
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a checkpoint by key, wrapping key and ``module.`` prefix removed, on the CPU.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint's content.
+
+    Args:
+        state: Tensors by key, wrapping key and ``module.`` prefix removed, on the CPU.
+        about: What the file says of itself; only files that this project wrote say anything.
+    """
+
+    state: dict[str, Tensor]
+    about: Mapping[str, Any]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of either format; which one is told by its first bytes, not by its name.
 
     Raises:
         CheckpointError: Missing, a folder, empty, HTML, truncated, TorchScript, a pickle with code in it, or without
@@ -64,8 +79,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             wanted=WANTED,
             next_step="fetch the file again and compare its size with the one published",
         )
-    loaded = _load(path, head)
-    return _tensors(_unwrap(loaded, path), path)
+    if looks_like_safetensors(head):
+        tensors, about = read_weights(path)
+        return Checkpoint(state=_tensors(tensors, path), about=about)
+    return Checkpoint(state=_tensors(_unwrap(_load(path, head), path), path), about={})
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from hardnet_deploy.errors import CheckpointError
 from hardnet_deploy.models import registry
-from hardnet_deploy.models.checkpoint_files import listing, read_state_dict
+from hardnet_deploy.models.checkpoint_files import listing, read_checkpoint
 
 OPTIONAL_LEAF: Final = "num_batches_tracked"  # counters of training; absent before PyTorch 0.4.1, unused in eval
 FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -69,22 +69,35 @@ def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], *, name: str
     )
 
 
-def load_checkpoint(model: nn.Module, path: Path, *, name: str) -> LoadedCheckpoint:
+def load_checkpoint(
+    model: nn.Module, path: Path, *, name: str, expected: Mapping[str, Any] | None = None
+) -> LoadedCheckpoint:
     """Copy a checkpoint into ``model``, strictly: every key must be there, none more, shapes equal, values finite.
 
     Args:
         model: Built by :func:`registry.build`; changed in place, and only when everything fits.
         path: The checkpoint.
         name: The model's name, for messages.
+        expected: What the file must not contradict, such as ``class_names``, where it says anything of itself.
 
     Returns:
         Notes: what was converted or absent without harm.
 
     Raises:
-        CheckpointError: Unreadable (see :func:`read_state_dict`), not this model's, or with NaN or infinite values.
+        CheckpointError: Unreadable (see :func:`read_checkpoint`), not this model's, trained as something else, or with
+            NaN or infinite values.
     """
-    state = read_state_dict(path)
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.state
     _refuse_mismatch(model, state, name=name, path=path)
+    for what, wanted_value in (expected or {}).items():
+        if what in checkpoint.about and checkpoint.about[what] != wanted_value:
+            raise CheckpointError(
+                f"{path} was trained with another {what.replace('_', ' ')} than asked for",
+                got=_short(checkpoint.about[what]),
+                wanted=_short(wanted_value),
+                next_step="name the model, classes and code line that it was trained as",
+            )
     wanted = model.state_dict()
     typed = {key: value for key, value in state.items() if key in wanted}
     odd = [f"{key} is {_kind(value)}" for key, value in typed.items() if not _usable(value, wanted[key])]
@@ -116,6 +129,10 @@ def load_checkpoint(model: nn.Module, path: Path, *, name: str) -> LoadedCheckpo
         notes.append(f"{absent} training counters (num_batches_tracked) are absent; deployment does not use them")
     model.load_state_dict(ready, strict=False)
     return LoadedCheckpoint(notes=tuple(notes))
+
+
+def _short(value: object) -> str:
+    return listing(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _kind(value: Tensor) -> str:

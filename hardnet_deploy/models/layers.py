@@ -23,12 +23,14 @@ def conv_layer(
     in_channels: int, out_channels: int, *, kernel: int, activation: type[nn.Module], stride: int = 1
 ) -> nn.Sequential:
     """Conv2d without bias, padding ``kernel // 2``, then BatchNorm2d and the activation."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return normalised(conv, activation=activation)
+
+
+def normalised(conv: nn.Conv2d, *, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """``conv``, then BatchNorm2d and the activation, under the children's names of every conv layer."""
     return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False),
-            norm=nn.BatchNorm2d(out_channels),
-            relu=activation(inplace=True),
-        )
+        OrderedDict(conv=conv, norm=nn.BatchNorm2d(conv.out_channels), relu=activation(inplace=True))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_MODEL: Final = "ssd512-hardnet68-coco"
+DEMO_MODEL: Final = "ssd300-hardnet-demo"
 CODE_LINES: Final = ("pingolh", "lzx1413")
 MIN_BACKBONE_SIZE: Final = 32  # five stride-2 layers
 MAX_BACKBONE_SIZE: Final = 4096
@@ -34,6 +36,7 @@ _STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
 _SIZES = {
     ("voc", 300): (30, 60, 111, 162, 213, 264, 315),
     ("coco", 300): (21, 45, 99, 153, 207, 261, 315),
+    ("demo", 300): (16, 36, 80, 140, 200, 260, 315),  # ours: the drawn scenes have objects from 14 pixels upwards
     ("voc", 512): (35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6),
     ("coco", 512): (20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72),
 }
@@ -85,6 +88,17 @@ def _rows() -> Mapping[str, ModelSpec]:
                         published=_DETECTOR_PUBLISHED.get(name, Published()),
                     )
                 )
+    rows.append(
+        ModelSpec(
+            name=DEMO_MODEL,
+            architecture="demo",
+            preprocess=detector_preprocess(300),
+            head=_head("demo", 300, len(class_names.DEMO) + 1),
+            class_names=(BACKGROUND, *class_names.DEMO),
+            dataset="demo",
+            published=Published(),
+        )
+    )
     rows += [
         ModelSpec(
             name=name,
@@ -122,6 +136,14 @@ def get(name: str) -> ModelSpec:
         wanted=f"perhaps '{close[0]}'" if close else f"a name such as '{DEFAULT_MODEL}'",
         next_step="hardnet-deploy models lists all of them",
     )
+
+
+def shipped_weights(spec: ModelSpec) -> Path | None:
+    """The trained weights that come with the package for exactly this model; None where there are none."""
+    if MODELS.get(spec.name) != spec:
+        return None  # other classes or another size
+    path = Path(__file__).with_name("weights") / f"{spec.name}.safetensors"
+    return path if path.exists() else None
 
 
 def with_classes(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253  (this module is torch code; whoever imports it wants torch)
-"""SSD on HarDNet68 and HarDNet85, after PingoLH/PytorchSSD-HarDNet at a2a0a268.
+"""SSD on HarDNet68 and HarDNet85, after PingoLH/PytorchSSD-HarDNet at a2a0a268, and on the small demo HarDNet.
 
 Two code lines train the same keys to different networks: PingoLH's fork normalises a copy of the first source, the
 repository it came from (lzx1413/PytorchSSD) normalises in place, so that the rest of its backbone reads the normalised
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hardnet_deploy.models.hardnet import ARCHITECTURES, stem_modules
-from hardnet_deploy.models.layers import HarDBlock, conv_layer
+from hardnet_deploy.models.layers import HarDBlock, conv_layer, normalised
 
 FIRST_SOURCE = 9  # index in `base`; its output has stride 8
 L2NORM_EPSILON = 1e-10
@@ -37,28 +37,38 @@ class DetectorBase:
         downsamples: Whether a 2x2 max pool follows each of them.
         bridge: Inner width of the top-level ``bridge`` that closes 85; None where, as in 68, a dilated convolution at
             the end of ``base`` does.
+        extra_widths: Channels of the ``extras``, in pairs of a 1x1 and a spatial convolution, for the longest list
+            that an input size needs (:data:`EXTRA_KERNELS`).
+        normalised_extras: Whether the extras are conv layers with batch norm instead of upstream's bare convolutions:
+            what lets a detector be trained from nothing (arXiv 1810.08425).
     """
 
     blocks: int
     downsamples: tuple[bool, ...]
     bridge: int | None
+    extra_widths: tuple[int, ...]
+    normalised_extras: bool = False
 
 
+_UPSTREAM_EXTRAS = (256, 512, 128, 256, 128, 256, 128, 256, 128, 256)
 DETECTOR_BASES: dict[str, DetectorBase] = {
-    "68": DetectorBase(blocks=4, downsamples=(True, False, True, False), bridge=None),
-    "85": DetectorBase(blocks=5, downsamples=(True, False, True, False, False), bridge=960),
+    "68": DetectorBase(blocks=4, downsamples=(True, False, True, False), bridge=None, extra_widths=_UPSTREAM_EXTRAS),
+    "85": DetectorBase(
+        blocks=5, downsamples=(True, False, True, False, False), bridge=960, extra_widths=_UPSTREAM_EXTRAS
+    ),
+    "demo": DetectorBase(
+        blocks=4,
+        downsamples=(True, False, True, False),
+        bridge=None,
+        extra_widths=(64, 128, 64, 128, 64, 96, 48, 96),
+        normalised_extras=True,
+    ),
 }
 
-# (out channels, kernel, stride, padding) in pairs; the second of each pair is a source.
-_EXTRAS_COMMON = [(256, 1, 1, 0), (512, 3, 2, 1), (128, 1, 1, 0), (256, 3, 2, 1)]
-EXTRAS: dict[int, list[tuple[int, int, int, int]]] = {
-    300: [*_EXTRAS_COMMON, (128, 1, 1, 0), (256, 3, 1, 0), (128, 1, 1, 0), (256, 3, 1, 0)],
-    512: [
-        *_EXTRAS_COMMON,
-        *[(128, 1, 1, 0), (256, 3, 2, 1)] * 2,
-        (128, 1, 1, 0),
-        (256, 4, 1, 1),
-    ],
+# (kernel, stride, padding) of the second convolution of each pair, the source; the first is 1x1.
+EXTRA_KERNELS: dict[int, tuple[tuple[int, int, int], ...]] = {
+    300: ((3, 2, 1), (3, 2, 1), (3, 1, 0), (3, 1, 0)),
+    512: ((3, 2, 1), (3, 2, 1), (3, 2, 1), (3, 2, 1), (4, 1, 1)),
 }
 
 
@@ -97,7 +107,7 @@ class SSDHarDNet(nn.Module):
     """SSD detector: images [N, 3, S, S] to ``loc`` [N, P, 4] and ``conf`` logits [N, P, C].
 
     Args:
-        architecture: ``68`` or ``85``.
+        architecture: ``68``, ``85`` or ``demo``.
         size: 300 or 512.
         boxes_per_cell: Default boxes per cell of each source level.
         num_classes: Classes with background, which is class 0.
@@ -155,11 +165,16 @@ class SSDHarDNet(nn.Module):
 
         source_channels = [arch.widths[2], channels]
         extras: list[nn.Module] = []
-        for index, (out_channels, kernel, stride, padding) in enumerate(EXTRAS[size]):
-            extras.append(nn.Conv2d(channels, out_channels, kernel, stride=stride, padding=padding))
-            channels = out_channels
-            if index % 2 == 1:
-                source_channels.append(out_channels)
+        for index, (kernel, stride, padding) in enumerate(EXTRA_KERNELS[size]):
+            narrow, wide = cut.extra_widths[2 * index : 2 * index + 2]
+            bias = not cut.normalised_extras
+            pair = (
+                nn.Conv2d(channels, narrow, 1, bias=bias),
+                nn.Conv2d(narrow, wide, kernel, stride=stride, padding=padding, bias=bias),
+            )
+            extras += (normalised(conv) for conv in pair) if cut.normalised_extras else pair
+            channels = wide
+            source_channels.append(wide)
         self.extras = nn.ModuleList(extras)
         self.L2Norm = L2Norm(source_channels[0])
         self.loc = nn.ModuleList(
@@ -185,7 +200,7 @@ class SSDHarDNet(nn.Module):
             x = self.bridge(x)
         sources.append(x)
         for index, extra in enumerate(self.extras):
-            x = torch.relu(extra(x))
+            x = extra(x) if isinstance(extra, nn.Sequential) else torch.relu(extra(x))
             if index % 2 == 1:
                 sources.append(x)
         return sources

@@ -85,7 +85,10 @@ class ExportResult:
 
 
 def load_model(spec: ModelSpec, weights: Path | None, *, code_line: str) -> tuple[nn.Module, Weights]:
-    """The network in eval mode with its weights, or with weights from the fixed seed where ``weights`` is None.
+    """The network in eval mode with its weights.
+
+    Without ``weights`` those that the package ships for the model, and where it ships none, weights from a fixed seed,
+    marked as untrained.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded or is another model's.
@@ -94,14 +97,17 @@ def load_model(spec: ModelSpec, weights: Path | None, *, code_line: str) -> tupl
     from hardnet_deploy.models.initialise import DEFAULT_SEED, initialise
 
     model = registry.build(spec, code_line=code_line)
+    shipped = registry.shipped_weights(spec) if weights is None and code_line == registry.CODE_LINES[0] else None
+    weights = weights or shipped
     if weights is None:
         initialise(model, preprocess=spec.preprocess)
         source = f"{UNTRAINED}: drawn from seed {DEFAULT_SEED}"
         return model, Weights(trained=False, source=source, sha256=None, state_sha256=_state_digest(model))
-    loaded = load_checkpoint(model, weights, name=spec.name)
+    expected = {"class_names": list(spec.class_names), "code_line": code_line}
+    loaded = load_checkpoint(model, weights, name=spec.name, expected=expected)
     return model, Weights(
         trained=True,
-        source=str(weights),
+        source=f"shipped with hardnet-deploy ({weights.name})" if shipped else str(weights),
         sha256=sha256_file(weights),
         state_sha256=_state_digest(model),
         notes=loaded.notes,

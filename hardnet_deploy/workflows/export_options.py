@@ -22,8 +22,8 @@ Preset = Literal["eval", "deploy"]
 
 # Upstream's evaluation (train_test.py of PingoLH/PytorchSSD-HarDNet), and what an application wants to see.
 UPSTREAM_IOU: Final = 0.45
-EVAL_SCORE: Final = {"coco": 0.02, "voc": 0.03}
-MAX_DETECTIONS: Final = {"coco": 200, "voc": 300}
+EVAL_SCORE: Final = {"coco": 0.02, "demo": 0.02, "voc": 0.03}
+MAX_DETECTIONS: Final = {"coco": 200, "demo": 200, "voc": 300}
 DEPLOY_SCORE: Final = 0.3
 SMALLEST_IOU: Final = 1e-6  # less would be 0 in float32, at which EfficientNMS_TRT has no meaning
 MAX_BATCH: Final = 64  # every export is verified at its batch size, in memory

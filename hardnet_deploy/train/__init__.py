@@ -1,0 +1,1 @@
+"""Training SSD-HarDNet detectors with their authors' recipe."""

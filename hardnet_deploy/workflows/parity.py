@@ -1,0 +1,184 @@
+"""``hardnet-deploy parity``: does the candidate compute and detect what the reference does?"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from hardnet_deploy.data.dataset import Dataset
+from hardnet_deploy.data.sources import open_data
+from hardnet_deploy.errors import AccuracyBudgetError
+from hardnet_deploy.evaluate.detections import DetectionsParity, compare_detections
+from hardnet_deploy.evaluate.tolerances import BY_PRECISION, SHOWN_SCORE, PrecisionTolerances
+from hardnet_deploy.models import class_names, registry
+from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
+from hardnet_deploy.nms.matching import DetectionSet
+from hardnet_deploy.specs import BACKGROUND
+from hardnet_deploy.workflows.parity_comparable import common_thresholds, differences, other_thresholds
+from hardnet_deploy.workflows.parity_metric import MetricParity, compare_metric
+from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request, names_model
+from hardnet_deploy.workflows.parity_pictures import refuse_overwriting, save_pictures
+from hardnet_deploy.workflows.parity_result import Failure, ParityResult
+from hardnet_deploy.workflows.parity_run import COMMON, OWN, UPSTREAM, SideDetections, run_side
+from hardnet_deploy.workflows.parity_side import Side, open_side
+from hardnet_deploy.workflows.parity_tensors import compare_side_tensors
+
+Progress = Callable[[str, int, int], None]
+OTHER_THRESHOLDS: Final = "export the candidate with the reference's thresholds, or pass --allow-other-thresholds"
+OVER_BUDGET: Final = "keep the layers that matter in a higher precision, or accept the drop with a larger --max-drop"
+
+
+def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
+    """Compare two engines: tensors, detections, mAP. Every part runs, whatever an earlier one says.
+
+    Args:
+        request: The options as typed.
+        progress: Told of (what runs, how much of it is done, how much there is).
+
+    Returns:
+        The result; whether it passed is in it, nothing is raised for that.
+
+    Raises:
+        UsageError: Options that cannot be meant.
+        InputFileError: An engine, the data or an image cannot be read.
+        ArtifactMismatchError: An engine is not what its manifest describes.
+        OutputFileError: An output cannot be written.
+    """
+    check_request(request)
+    sides = []
+    for number, text in enumerate((request.reference, request.candidate)):
+        progress(f"opening {text}", number, 2)
+        code_line = request.code_line if names_model(text) else registry.CODE_LINES[0]
+        sides.append(open_side(text, trust=request.trust, code_line=code_line))
+    reference, candidate = sides
+    dataset = open_data(
+        request.data,
+        class_names=_class_names(request, reference, candidate),
+        default_split=DEFAULT_SPLIT,
+        count=request.count,
+        progress=partial(progress, "drawing the demo data"),
+    )
+    if request.pictures is not None:
+        refuse_overwriting(request.pictures, dataset)
+    paths = [sample.path for sample in dataset.samples[: request.tensor_images]]
+    tensors = compare_side_tensors(reference, candidate, paths, partial(progress, "comparing tensors"))
+    failures = [Failure(part="sides", what=what) for what in differences(reference.engine, candidate.engine)]
+    thresholds = other_thresholds(reference.engine, candidate.engine)
+    if not request.allow_other_thresholds:
+        failures += [Failure(part="sides", what=what, next_step=OTHER_THRESHOLDS) for what in thresholds]
+    failures += [Failure(part="tensors", what=what) for what in tensors.failures()]
+    notes = [f"{what}: allowed by --allow-other-thresholds" for what in thresholds if request.allow_other_thresholds]
+    result = ParityResult(
+        request=request,
+        reference=reference,
+        candidate=candidate,
+        dataset=dataset,
+        tensors=tensors,
+        detections=None,
+        matched=None,
+        metric=None,
+        failures=tuple(failures),
+        notes=(*notes, *_small(request, dataset)),
+    )
+    if reference.engine.head is None or candidate.engine.head is None:
+        return result
+    return _with_detections(result, progress, same_thresholds=not thresholds)
+
+
+def _class_names(request: ParityRequest, reference: Side, candidate: Side) -> tuple[str, ...]:
+    """Of the labels: the reference's; for a backbone, which has none, those of the data."""
+    if reference.engine.head is None:
+        known = {"coco": class_names.COCO, "voc": class_names.VOC, "demo": class_names.DEMO}
+        return (BACKGROUND, *known.get(request.data.partition(":")[0], class_names.COCO))
+    return reference.engine.class_names or candidate.engine.class_names
+
+
+def _small(request: ParityRequest, dataset: Dataset) -> tuple[str, ...]:
+    wanted = request.tensor_images
+    return (f"only {len(dataset)} images, so tensors of no more were compared",) if len(dataset) < wanted else ()
+
+
+def _with_detections(result: ParityResult, progress: Progress, *, same_thresholds: bool) -> ParityResult:
+    request, dataset = result.request, result.dataset
+    common = common_thresholds(result.reference.engine, SMALLEST_SCORE_THRESHOLD)
+    judged = UPSTREAM if request.postprocess == "upstream" else OWN
+    with contextlib.ExitStack() as stack:
+        found: list[SideDetections] = []
+        for role, side in (("reference", result.reference), ("candidate", result.candidate)):
+            title = f"{role}: detecting in {len(dataset)} images"
+            run = run_side(side, dataset, common=common, progress=partial(progress, title))
+            found.append(stack.enter_context(run))
+        has_common = all(COMMON in one.stores for one in found)
+        matched = judged if same_thresholds or judged == UPSTREAM or not has_common else COMMON
+        detections, failures = _match(result.candidate, found, matched, progress)
+        metric = compare_metric(
+            dataset,
+            *found,
+            judged=judged,
+            limit=request.limit,
+            drop_type=request.drop_type,
+            resamples=request.resamples,
+            seed=request.seed,
+            progress=progress,
+        )
+        pictures: tuple[Path, ...] = ()
+        if request.pictures is not None and detections is not None:
+            pictures = save_pictures(
+                request.pictures, dataset, detections, found[0].stores[matched], found[1].stores[matched]
+            )
+    return dataclasses.replace(
+        result,
+        detections=detections,
+        matched=matched,
+        metric=metric,
+        pictures=pictures,
+        failures=(*result.failures, *_broken(found, dataset), *failures, *_metric_failures(metric)),
+    )
+
+
+def _match(
+    candidate: Side, found: list[SideDetections], matched: str, progress: Progress
+) -> tuple[DetectionsParity | None, tuple[Failure, ...]]:
+    missing = [role for role, one in zip(("reference", "candidate"), found, strict=True) if matched not in one.stores]
+    if missing:
+        what = f"no detections were matched: the {' and the '.join(missing)} gives no boxes and scores before its NMS"
+        return None, (Failure(part="detections", what=what),)
+    reference, theirs = (one.stores[matched] for one in found)
+    parity = compare_detections(_counted(reference, theirs, progress), shown_score=SHOWN_SCORE)
+    sentences = _detection_failures(parity, BY_PRECISION[candidate.precision])
+    return parity, tuple(Failure(part="detections", what=what) for what in sentences)
+
+
+def _counted(
+    reference: Sequence[DetectionSet], candidate: Sequence[DetectionSet], progress: Progress
+) -> Iterator[tuple[DetectionSet, DetectionSet]]:
+    for done, pair in enumerate(zip(reference, candidate, strict=True), start=1):
+        yield pair
+        progress("matching detections", done, len(reference))
+
+
+def _detection_failures(parity: DetectionsParity, tolerances: PrecisionTolerances) -> Iterator[str]:
+    if not (parity.everything.reference or parity.everything.candidate):
+        yield "neither side detects anything: nothing was compared"
+    if tolerances.detections is not None:
+        yield from parity.everything.failures(tolerances.detections)
+    yield from parity.shown.failures(tolerances.shown)
+
+
+def _broken(found: list[SideDetections], dataset: Dataset) -> Iterator[Failure]:
+    for role, one in zip(("reference", "candidate"), found, strict=True):
+        if one.broken:
+            what = f"the {role} gives no usable numbers for {one.broken} of {len(dataset)} images: {one.fault}"
+            yield Failure(part="detections", what=what)
+
+
+def _metric_failures(metric: MetricParity) -> Iterator[Failure]:
+    if metric.drop is None:
+        yield Failure(part="metric", what=metric.verdict())
+    elif not metric.within:
+        code = AccuracyBudgetError.exit_code
+        yield Failure(part="metric", what=metric.verdict(), exit_code=code, next_step=OVER_BUDGET)
