@@ -46,6 +46,7 @@ def table(rows: tuple[ModelRow, ...]) -> list[str]:
             f"{said.gmacs:g} GMACs" if said.gmacs else "",
             f"top-1 {said.top1:g} %" if said.top1 else "",
             f"COCO mAP {said.coco_map:g}" if said.coco_map else "",
+            "ours, trained weights shipped" if row.shipped else "",
         ]
         body.append(
             (

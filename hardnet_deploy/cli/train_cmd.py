@@ -18,7 +18,7 @@ def train(
     ] = None,
     data: Annotated[
         str,
-        typer.Option("--data", help="demo[:SPLIT] (default split: train), coco:ROOT[:SPLIT], voc:ROOT[:YEAR-SPLIT]."),
+        typer.Option("--data", help="demo, coco:ROOT[:SPLIT] (train2017), voc:ROOT[:YEAR-SPLIT] (2007-trainval)."),
     ] = "demo",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for weights, curve, record; the same folder resumes.")
@@ -40,7 +40,7 @@ def train(
         Literal["sgd", "adamw"],
         typer.Option("--optimizer", help="The authors' SGD; AdamW gets further in a short run from nothing."),
     ] = "sgd",
-    momentum: Annotated[float, typer.Option("--momentum", help="Of SGD.")] = 0.9,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Of SGD; default 0.9.")] = None,
     weight_decay: Annotated[
         float | None, typer.Option("--weight-decay", help="Default: 1e-4 (COCO, demo) or 5e-4 (VOC).")
     ] = None,
@@ -123,4 +123,6 @@ def train(
     emit(f"weights  {result.weights} (SHA-256 {result.sha256})")
     emit(f"curve    {result.curve}")
     emit(f"record   {result.record}")
-    emit(f"next     hardnet-deploy evaluate {result.spec.name}={result.weights} --data {request.data.split(':')[0]}")
+    where = "demo" if data.startswith("demo") else f"{data.partition(':')[0]}:ROOT"
+    line = "" if code_line == "pingolh" else f" --code-line {code_line}"
+    emit(f"next     hardnet-deploy evaluate {result.spec.name}={result.weights} --data {where}{line}")

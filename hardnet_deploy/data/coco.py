@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -17,6 +16,8 @@ from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.files import sha256_bytes
 
 DEFAULT_SPLIT: Final = "val2017"
+TRAINING_SPLIT: Final = "train2017"
+LARGEST_NUMBER: Final = 1e9  # pixels or square pixels: beyond it no image lies
 _KIND: Final = "COCO's instances: 'images', 'annotations' with boxes, 'categories'"
 
 
@@ -187,12 +188,12 @@ def _check_object(row: dict[str, Any], path: Path, images: dict[Any, Any], categ
     area, crowd = row.get("area", 0.0), row.get("iscrowd", 0)
     if not _is_number(area) or area < 0:
         raise InputFileError(f"{label} has no usable area", got=str(area), wanted="square pixels")
-    if crowd not in {0, 1}:
+    if crowd not in (0, 1):  # a tuple: what is no number may be unhashable, too
         raise InputFileError(f"{label} has an 'iscrowd' that is neither 0 nor 1", got=str(crowd))
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) < LARGEST_NUMBER
 
 
 def _image_folder(root: Path, split: str) -> Path:
@@ -231,7 +232,7 @@ def _repairs(objects: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def split_of(text: str) -> tuple[Path, str]:
+def split_of(text: str, *, default: str = DEFAULT_SPLIT) -> tuple[Path, str]:
     """``ROOT[:SPLIT]`` as folder and split; a ROOT that exists may itself contain colons.
 
     Raises:
@@ -241,5 +242,5 @@ def split_of(text: str) -> tuple[Path, str]:
         raise UsageError("'coco:' names no folder", wanted="coco:ROOT or coco:ROOT:SPLIT")
     root, colon, split = text.rpartition(":")
     if not colon or Path(text).is_dir():
-        return Path(text), DEFAULT_SPLIT
-    return Path(root), split or DEFAULT_SPLIT
+        return Path(text), default
+    return Path(root), split or default

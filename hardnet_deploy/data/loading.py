@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hardnet_deploy.data.dataset import Sample
 from hardnet_deploy.data.images import load_image
 from hardnet_deploy.data.preprocess import preprocess_image
 from hardnet_deploy.errors import HardnetDeployError, InputFileError, UsageError
@@ -36,6 +37,23 @@ class LoadedImage:
     pixels: F32
     width: int
     height: int
+
+
+def refuse_other_size(sample: Sample, image: LoadedImage) -> None:
+    """Refuse an image that its annotations cannot be about: boxes would be compared in pixels of another image.
+
+    One that only lies on its side is let pass: its EXIF orientation may have turned it.
+
+    Raises:
+        InputFileError: It has another size than the annotations say.
+    """
+    if sorted((sample.width, sample.height)) != sorted((image.width, image.height)):
+        raise InputFileError(
+            f"{sample.path} has another size than its annotations say",
+            got=f"{image.width} x {image.height}",
+            wanted=f"{sample.width} x {sample.height}",
+            next_step="use images and annotations of the same release",
+        )
 
 
 def usual_workers() -> int:

@@ -20,17 +20,20 @@ def open_data(
     default_split: str = "val",
     count: int | None = None,
     metric: Metric | None = None,
+    for_training: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set that ``text`` names, its labels as the model's classes.
 
     Args:
         text: ``demo[:SPLIT]``, ``coco:ROOT[:SPLIT]`` or ``voc:ROOT[:YEAR-SPLIT]``. SPLIT of the demo data is ``train``,
-            ``calibration``, ``search`` or ``val``; the others default to ``val2017`` and ``2007-test``.
+            ``calibration``, ``search`` or ``val``; the others default to ``val2017`` and ``2007-test``, for training to
+            ``train2017`` and ``2007-trainval``.
         class_names: Of the model, background first. Labels are matched by name.
         default_split: Of the demo data, where ``text`` has none.
         count: Take only the first so many images; where that leaves some out, the name says so.
         metric: Instead of the layout's own: ``coco`` for demo and COCO, ``voc07`` up to VOC2009, then ``voc12``.
+        for_training: Which splits are the defaults; of the demo data, only ``train`` is given out for it.
         progress: Told (scenes done, scenes in all) while the demo data are drawn for the first time.
 
     Raises:
@@ -41,13 +44,16 @@ def open_data(
         raise UsageError(f"--count {count} leaves no image", wanted="1 or more")
     kind, _, rest = text.partition(":")
     if kind == "demo":
-        return _demo(rest or default_split, class_names, count, metric, progress)
+        split = rest or ("train" if for_training else default_split)
+        if for_training and split != "train":
+            raise UsageError(f"the demo data's split '{split}' is kept for measuring", next_step="train on demo:train")
+        return _demo(split, class_names, count, metric, progress)
     if kind == "coco":
-        root, split = coco.split_of(rest)
+        root, split = coco.split_of(rest, default=coco.TRAINING_SPLIT if for_training else coco.DEFAULT_SPLIT)
         name = f"coco:{root}:{split}"
         return coco.read_coco(root, split, class_names=class_names, name=name, count=count, metric=metric or "coco")
     if kind == "voc":
-        folder, year_split = voc.split_of(rest)
+        folder, year_split = voc.split_of(rest, default=voc.TRAINING_SPLIT if for_training else voc.DEFAULT_SPLIT)
         name = f"voc:{folder}:{year_split.year}-{year_split.split}"
         return voc.read_voc(folder, year_split, class_names=class_names, name=name, count=count, metric=metric)
     raise UsageError(

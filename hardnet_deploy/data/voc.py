@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 DEFAULT_SPLIT: Final = "2007-test"
+TRAINING_SPLIT: Final = "2007-trainval"
 FIRST_AREA_YEAR: Final = 2010  # from here on the kit takes the area under the curve instead of 11 points
 _SIDES: Final = ("xmin", "ymin", "xmax", "ymax")
 
@@ -255,7 +256,7 @@ def _oddities(samples: tuple[Sample, ...], has_size: list[bool]) -> tuple[str, .
     return tuple(notes)
 
 
-def split_of(text: str) -> tuple[Path, VocSplit]:
+def split_of(text: str, *, default: str = DEFAULT_SPLIT) -> tuple[Path, VocSplit]:
     """``ROOT[:YEAR-SPLIT]`` as folder and split; a ROOT that exists may itself contain colons.
 
     Raises:
@@ -265,5 +266,5 @@ def split_of(text: str) -> tuple[Path, VocSplit]:
         raise UsageError("'voc:' names no folder", wanted="voc:ROOT or voc:ROOT:YEAR-SPLIT")
     root, colon, split = text.rpartition(":")
     if not colon or Path(text).is_dir():
-        return Path(text), VocSplit.parse(DEFAULT_SPLIT)
-    return Path(root), VocSplit.parse(split or DEFAULT_SPLIT)
+        return Path(text), VocSplit.parse(default)
+    return Path(root), VocSplit.parse(split or default)

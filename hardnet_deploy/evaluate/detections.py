@@ -38,10 +38,11 @@ class Quantiles:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedShare:
-    """How many of the detections from a score upwards have a partner of any score on the other side.
+    """How many of the detections from a score upwards have a partner of about their score on the other side.
 
     Args:
         least_score: From this score upwards.
+        score_tolerance: Partners whose scores are further apart do not count as matched.
         reference: The reference's detections.
         matched_reference: Those with a partner.
         candidate: The candidate's detections.
@@ -51,6 +52,7 @@ class MatchedShare:
     """
 
     least_score: float
+    score_tolerance: float
     reference: int
     matched_reference: int
     candidate: int
@@ -141,15 +143,21 @@ class _Matched:
 
 
 def compare_detections(
-    pairs: Iterable[tuple[DetectionSet, DetectionSet]], *, shown_score: float = SHOWN_SCORE
+    pairs: Iterable[tuple[DetectionSet, DetectionSet]],
+    *,
+    shown_score: float = SHOWN_SCORE,
+    score_tolerance: float = ANY_SCORE,
 ) -> DetectionsParity:
     """Compare the detections of two engines image by image.
 
-    A detection's partner is of the same class and overlaps by at least :data:`SAME_OBJECT_IOU`, whatever its score.
+    A detection's partner is of the same class and overlaps by at least :data:`SAME_OBJECT_IOU`. It counts as matched
+    where their scores are close enough, too: an engine that finds every box with a tenth of its score finds nothing
+    that a product would show.
 
     Args:
         pairs: Detections of the reference and of the candidate, boxes of both in the same unit, one pair an image.
         shown_score: What a product would show.
+        score_tolerance: Largest difference of scores of a match.
     """
     ranking: list[ImageDisagreement] = []
     partners: list[_Matched] = []
@@ -162,8 +170,8 @@ def compare_detections(
             ranking = sorted([*ranking, disagreement], key=lambda one: (-one.value, one.index))[:WORST_IMAGES]
     return DetectionsParity(
         images=images,
-        everything=_share(partners, 0.0),
-        shown=_share(partners, shown_score),
+        everything=_share(partners, 0.0, score_tolerance),
+        shown=_share(partners, shown_score, score_tolerance),
         worst=tuple(ranking),
     )
 
@@ -190,16 +198,18 @@ def _box_errors(reference: F64, candidate: F64) -> F64:
     return errors
 
 
-def _share(images: list[_Matched], least: float) -> MatchedShare:
+def _share(images: list[_Matched], least: float, score_tolerance: float) -> MatchedShare:
     empty = np.zeros((0, 3))
     pairs = np.concatenate([empty, *(image.pairs for image in images)])
     counted = pairs[(pairs[:, :2] >= least).any(axis=1)]
+    alike = pairs[np.abs(pairs[:, 0] - pairs[:, 1]) <= score_tolerance]
     return MatchedShare(
         least_score=least,
+        score_tolerance=score_tolerance,
         reference=sum(int(np.count_nonzero(image.reference >= least)) for image in images),
-        matched_reference=int(np.count_nonzero(pairs[:, 0] >= least)),
+        matched_reference=int(np.count_nonzero(alike[:, 0] >= least)),
         candidate=sum(int(np.count_nonzero(image.candidate >= least)) for image in images),
-        matched_candidate=int(np.count_nonzero(pairs[:, 1] >= least)),
+        matched_candidate=int(np.count_nonzero(alike[:, 1] >= least)),
         score_error=Quantiles.of(np.abs(counted[:, 0] - counted[:, 1])),
         box_error=Quantiles.of(counted[:, 2]),
     )

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from numpy.typing import NDArray
 
 from hardnet_deploy.evaluate.tensors import TensorComparison, TensorParity
-from hardnet_deploy.evaluate.tolerances import Tolerance
+from hardnet_deploy.evaluate.tolerances import SAME_INPUT, Tolerance
 from hardnet_deploy.specs import F32
 from hardnet_deploy.tensor_names import INPUT
 
@@ -158,7 +158,8 @@ def compare_layers(
         reference: The side that is trusted.
         candidate: The side in question.
         batches: Pre-processed images [N, 3, S, S], the reference's and the candidate's, each from the same originals.
-        tolerance: Its ``rtol`` bounds the error relative to a tensor's largest value.
+        tolerance: Its ``rtol`` bounds the error relative to a tensor's largest value. The input is held to
+            :data:`~hardnet_deploy.evaluate.tolerances.SAME_INPUT` instead: no precision excuses another pre-processing.
 
     Returns:
         The layers in the candidate's order; without any where nothing is shared or there was no batch.
@@ -179,7 +180,7 @@ def compare_layers(
             position=position,
             reference=ours[name].operation,
             candidate=theirs[name].operation,
-            tolerance=tolerance,
+            tolerance=SAME_INPUT if name == INPUT else tolerance,
         )
         for position, name in enumerate(shared)
     )

@@ -58,7 +58,7 @@ def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], *, name: str
     if fitting:
         next_step = f"these weights fit {' and '.join(fitting)}: name that model"
     elif reshaped and not missing and not unexpected and all(entry.startswith("conf.") for entry in reshaped):
-        next_step = "only the class heads differ: give your own class list with --classes FILE"
+        next_step = "only the class heads differ: export it with your own class list, --classes FILE"
     else:
         next_step = "these weights fit no model that `hardnet-deploy models` lists; check where they come from"
     raise CheckpointError(

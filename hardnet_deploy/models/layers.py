@@ -29,9 +29,7 @@ def conv_layer(
 
 def normalised(conv: nn.Conv2d, *, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """``conv``, then BatchNorm2d and the activation, under the children's names of every conv layer."""
-    return nn.Sequential(
-        OrderedDict(conv=conv, norm=nn.BatchNorm2d(conv.out_channels), relu=activation(inplace=True))
-    )
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(conv.out_channels), relu=activation(inplace=True)))
 
 
 def depthwise_layer(channels: int, *, stride: int = 1) -> nn.Sequential:

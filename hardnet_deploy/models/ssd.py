@@ -19,6 +19,7 @@ from hardnet_deploy.models.layers import HarDBlock, conv_layer, normalised
 
 FIRST_SOURCE = 9  # index in `base`; its output has stride 8
 L2NORM_EPSILON = 1e-10
+SMALLEST_SQUARE = 1e-30
 
 
 class CodeLine(enum.Enum):
@@ -98,7 +99,10 @@ class L2Norm(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[N, C, H, W] to (scaled, unit length), both [N, C, H, W]."""
-        norm = x.pow(2).sum(dim=1, keepdim=True).sqrt() + L2NORM_EPSILON
+        squares = x.pow(2).sum(dim=1, keepdim=True)
+        if self.training:
+            squares = squares.clamp(min=SMALLEST_SQUARE)  # the root's gradient at 0 is no number
+        norm = squares.sqrt() + L2NORM_EPSILON
         unit = x / norm
         return unit * self.weight.view(1, -1, 1, 1), unit
 

@@ -51,7 +51,8 @@ def save_weights(model: nn.Module, path: Path, *, about: Mapping[str, Any], half
             got=f"values without a finite float16, in {', '.join(overflown[:3])}",
             next_step="store the weights as fp32",
         )
-    content = save(kept, metadata={"format": FORMAT, "about": json.dumps(dict(about), sort_keys=True)})
+    # One entry: safetensors writes several in no particular order, and the same weights shall be the same bytes.
+    content = save(kept, metadata={FORMAT: json.dumps(dict(about), sort_keys=True)})
     with atomic_output(path) as temporary:
         write_durably(temporary, content)
 
@@ -68,7 +69,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no mapping
-        about = json.loads(metadata.get("about", "{}")) if metadata.get("format") == FORMAT else {}
+        about = json.loads(metadata.get(FORMAT, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is truncated or no safetensors file",

@@ -38,7 +38,8 @@ class Strength:
         largest_expand: The image's share of the canvas is at least one over this, by side.
         colour: Probability of each colour change.
         mirror: Probability of mirroring.
-        filters: Whether one of five interpolations is drawn, as upstream trains, or always the bilinear one.
+        filters: Whether one of five interpolations is drawn, as upstream does, or always the bilinear one. They are
+            Pillow's, which average when an image shrinks, where upstream's do not.
     """
 
     crops: tuple[float | None, ...]

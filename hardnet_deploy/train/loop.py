@@ -1,5 +1,5 @@
 # ruff: noqa: TID253  (this module is torch code; whoever imports it wants torch)
-"""The training loop: resumable to the bit on the same machine with the same number of threads."""
+"""The training loop. On a CPU resumable to the bit, on the same machine with the same number of threads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from hardnet_deploy.train.targets import assign
 
 CURVE_EVERY: Final = 20  # steps averaged into one point of the loss curve
 SAVE_EVERY: Final = 60.0  # seconds
+LESS_EAGER: Final = "begin anew with --restart and a lower --lr, a longer --warmup, or --amp off"
 
 
 class TrainingError(HardnetDeployError):
@@ -60,13 +61,16 @@ class Outcome:
         steps: Steps of the whole run.
         resumed_from: Step at which this sitting began; 0 for a run in one sitting.
         curve: Loss curve.
-        seconds: Spent on training, over all sittings.
+        seconds: Spent on training, over all sittings; what was lost between a checkpoint and a kill is not in it.
+        other_threads: PyTorch's threads in the sitting before, where they were others: the bytes are then not those of
+            an uninterrupted run.
     """
 
     steps: int
     resumed_from: int
     curve: Curve
     seconds: float
+    other_threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,8 @@ def train(
                 run.save()
                 saved = time.monotonic()
     model.eval()
-    return Outcome(steps=run.steps, resumed_from=began_at, curve=run.curve, seconds=run.seconds)
+    others = found.threads if found is not None and found.threads != torch.get_num_threads() else None
+    return Outcome(steps=run.steps, resumed_from=began_at, curve=run.curve, seconds=run.seconds, other_threads=others)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -188,7 +193,7 @@ class _Run:
         if not math.isfinite(location + confidence):
             raise TrainingError(
                 f"the loss is {location + confidence} at step {self.step} of {self.steps}",
-                next_step="lower --lr, lengthen --warmup, or train with --amp off",
+                next_step=LESS_EAGER,
             )
         sums = self._pending
         self._pending = (sums[0] + location, sums[1] + confidence, sums[2] + 1)
@@ -206,7 +211,13 @@ class _Run:
         )
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint.
+
+        Raises:
+            TrainingError: A weight is not finite; the checkpoint before stays.
+        """
+        if not all(bool(torch.isfinite(value).all()) for value in self._model.parameters()):
+            raise TrainingError(f"a weight is not finite after step {self.step} of {self.steps}", next_step=LESS_EAGER)
         TrainingState(
             identity=self._identity,
             step=self.step,
@@ -216,6 +227,7 @@ class _Run:
             curve=self.curve,
             pending=self._pending,
             seconds=self.seconds,
+            threads=torch.get_num_threads(),
         ).save(self._how.folder)
 
     def restore(self, state: TrainingState) -> None:

@@ -20,6 +20,7 @@ DECAY: Final = 0.1
 WARMUP_START: Final = 1e-6
 NEGATIVES_PER_POSITIVE: Final = 3
 MATCH_IOU: Final = 0.5
+MOMENTUM: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +32,13 @@ class Recipe:
         batch: Images a step; a last, smaller batch of an epoch is dropped.
         learning_rate: After warming up.
         optimizer: ``sgd``, upstream's, or ``adamw`` (arXiv 1711.05101), which gets further in a short run from nothing.
-        momentum: Of SGD.
+        momentum: Of SGD; AdamW has none.
         weight_decay: On every parameter, as upstream has it; decoupled with AdamW.
         clip_norm: Gradients longer than this are shortened to it; 0, upstream's way, leaves them.
         warmup_epochs: Over which the rate rises from 1e-6, linearly.
         augmentation: ``ssd`` (crop, expand up to 4 times, colours, mirror), ``light`` (milder crop and expand, for
             small networks and short runs), ``mirror`` alone or ``none``.
-        precision: Of convolutions; the loss, batch-norm statistics and the weights themselves stay float32.
+        precision: Of what PyTorch's autocast lowers, convolutions above all; loss and weights stay float32.
         seed: Of weights, order and augmentation.
     """
 
@@ -45,7 +46,7 @@ class Recipe:
     batch: int = 32
     learning_rate: float = 4e-3
     optimizer: Optimizer = "sgd"
-    momentum: float = 0.9
+    momentum: float = MOMENTUM
     weight_decay: float = 1e-4
     clip_norm: float = 0.0
     warmup_epochs: float = 1.0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
-from hardnet_deploy.files import atomic_output
+from hardnet_deploy.files import atomic_output, write_durably
 
 SCHEMA: Final = 1
 CHECKPOINT: Final = "training.checkpoint"
@@ -31,6 +32,7 @@ class TrainingState:
         curve: Means over the steps since the entry before.
         pending: Sums towards the next entry: location, confidence, steps.
         seconds: Spent on training so far, over all sittings.
+        threads: PyTorch's, on which the last bits of sums depend.
     """
 
     identity: Mapping[str, Any]
@@ -41,6 +43,7 @@ class TrainingState:
     curve: Curve
     pending: tuple[float, float, int]
     seconds: float
+    threads: int
 
     def save(self, folder: Path) -> None:
         """Write it, whole or not at all.
@@ -50,8 +53,10 @@ class TrainingState:
         """
         record = {"schema": SCHEMA, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
         record["identity"] = dict(self.identity)
-        with atomic_output(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
-            torch.save(record, file)
+        content = io.BytesIO()
+        torch.save(record, content)
+        with atomic_output(folder / CHECKPOINT) as temporary:
+            write_durably(temporary, content.getvalue())
 
 
 def load_state(folder: Path, identity: Mapping[str, Any]) -> TrainingState | None:

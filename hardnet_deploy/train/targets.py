@@ -46,24 +46,26 @@ def assign(boxes: Tensor, labels: Tensor, priors: Tensor, variances: tuple[float
         default box takes the object it overlaps most, from an IoU of 0.5; the best default box of each object takes
         that object (of two objects with the same best box the later one, as upstream).
     """
-    count = labels.shape[1]
-    if count == 0:
-        shape = (labels.shape[0], priors.shape[0])
-        return priors.new_zeros((*shape, 4)), labels.new_zeros(shape)
-    overlap = pairwise_iou(boxes, corners(priors))
-    overlap = overlap.masked_fill((labels == 0)[..., None], -1.0)
-    best_iou, best_object = overlap.max(dim=1)  # per default box
-    best_prior = overlap.argmax(dim=2)  # per object
-    rows = torch.arange(len(labels), device=labels.device)
-    for index in range(count):
-        real = labels[:, index] > 0
-        where = (rows[real], best_prior[real, index])
-        best_iou[where] = KEPT
-        best_object[where] = index
-    classes = torch.gather(labels, 1, best_object)
-    classes = classes.masked_fill(best_iou < MATCH_IOU, 0)
-    matched = torch.gather(boxes, 1, best_object[..., None].expand(-1, -1, 4))
-    return encode(matched, priors, variances), classes
+    offsets = priors.new_zeros((len(labels), *priors.shape))
+    classes = labels.new_zeros((len(labels), len(priors)))
+    edges = corners(priors)
+    for image in range(len(labels)):  # one at a time: objects x default boxes are many
+        real = labels[image] > 0
+        if bool(real.any()):
+            own, names = boxes[image][real], labels[image][real]
+            best_iou, best_object = _partners(pairwise_iou(own, edges))
+            classes[image] = names[best_object].masked_fill(best_iou < MATCH_IOU, 0)
+            offsets[image] = encode(own[best_object], priors, variances)
+    return offsets, classes
+
+
+def _partners(overlap: Tensor) -> tuple[Tensor, Tensor]:
+    """Overlap [n, P] to each default box's IoU and object, the best default box of each object being its own."""
+    best_iou, best_object = overlap.max(dim=0)
+    for index, best_prior in enumerate(overlap.argmax(dim=1).tolist()):
+        best_iou[best_prior] = KEPT
+        best_object[best_prior] = index
+    return best_iou, best_object
 
 
 def encode(boxes: Tensor, priors: Tensor, variances: tuple[float, float]) -> Tensor:

@@ -1,126 +1,183 @@
-"""``hardnet-deploy demo``: the whole road on this machine's CPU, with a real photograph."""
+"""``hardnet-deploy demo``: the trained demo detector exported in three ways, and each export held against PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from hardnet_deploy.artifacts import UNTRAINED
+import numpy as np
+
+from hardnet_deploy.data.demo.ensure import checked_count
+from hardnet_deploy.data.draw import draw_side_by_side
 from hardnet_deploy.data.images import load_image
-from hardnet_deploy.errors import TargetError
-from hardnet_deploy.evaluate.tolerances import NMS_AFTER_ROUNDING
+from hardnet_deploy.data.sources import open_data
+from hardnet_deploy.errors import HardnetDeployError
+from hardnet_deploy.evaluate.tolerances import SHOWN_SCORE
+from hardnet_deploy.files import atomic_output
 from hardnet_deploy.models import registry
-from hardnet_deploy.nms.matching import DetectionSet, match_detections
 from hardnet_deploy.targets import NmsKind
 from hardnet_deploy.workflows.detect import ImageDetections, detect
-from hardnet_deploy.workflows.detect_pictures import picture_paths, save_picture
 from hardnet_deploy.workflows.export import ExportResult, run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
-from hardnet_deploy.workflows.open_engine import open_engine
+from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
+from hardnet_deploy.workflows.parity import run_parity
+from hardnet_deploy.workflows.parity_options import ParityRequest
+from hardnet_deploy.workflows.parity_result import ParityResult
 
 Progress = Callable[[str, int, int], None]
-PHOTOGRAPH: Final = "astronaut.png"
-DRAWN: Final = 12  # boxes in a picture: an untrained network finds hundreds
-KINDS: Final[tuple[NmsKind, ...]] = ("efficient", "onnx")
+IMAGES: Final = 200
+PICTURE: Final = "detections.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One way to export."""
+
+    name: str
+    file: str
+    fuse_bn: bool
+    nms: NmsKind
+
+
+VARIANTS: Final = (
+    Variant(name="unfused ONNX", file="unfused.onnx", fuse_bn=False, nms="efficient"),
+    Variant(name="fused ONNX", file="fused.onnx", fuse_bn=True, nms="efficient"),
+    Variant(name="fused ONNX, ONNX NMS", file="fused-onnx-nms.onnx", fuse_bn=True, nms="onnx"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRun:
-    """One exported graph and what it found on the photograph."""
+    """One export, and its comparison with PyTorch."""
 
-    nms: NmsKind
+    variant: Variant
     export: ExportResult
-    found: ImageDetections
-    picture: Path
+    parity: ParityResult
+    report: Path
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        manifest = self.export.manifest
+        metric = self.parity.metric
         return {
-            "nms": self.nms,
+            "name": self.variant.name,
             "onnx": str(self.export.path),
-            "sha256": manifest.sha256,
-            "parity": manifest.checks["parity"],
-            "picture": str(self.picture),
-            **self.found.as_dict(),
+            "sha256": self.export.manifest.sha256,
+            "fused": self.variant.fuse_bn,
+            "nms": self.variant.nms,
+            "mAP": metric.separation.own.candidate if metric else None,
+            "passed": self.parity.passed,
+            "failures": [failure.what for failure in self.parity.failures],
+            "report": str(self.report),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """Both exports, and how many detections they share.
+    """What the demo made.
 
     Args:
         model: Name of the model.
-        trained: Whether its weights are.
-        runs: One for each kind of NMS.
-        matched: Detections that both kinds found.
+        runs: One for each way to export.
+        picture: One scene, with what PyTorch and the fused export find in it.
     """
 
     model: str
-    trained: bool
     runs: tuple[DemoRun, ...]
-    matched: int
+    picture: Path
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are."""
+        return self.runs[0].export.weights.trained
+
+    @property
+    def reference_map(self) -> float | None:
+        """PyTorch's own mAP."""
+        metric = self.runs[0].parity.metric
+        return metric.separation.own.reference if metric else None
+
+    @property
+    def error(self) -> HardnetDeployError | None:
+        """What is wrong with the first export that does not pass; None where all do."""
+        return next((error for run in self.runs if (error := run.parity.error()) is not None), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        data = self.runs[0].parity.dataset
+        return {
+            "model": self.model,
+            "trained": self.trained,
+            "data": {"name": data.name, "digest": data.digest, "images": len(data)},
+            "mAP": self.reference_map,
+            "runs": [run.as_dict() for run in self.runs],
+            "picture": str(self.picture),
+            "passed": self.error is None,
+        }
 
 
-def photograph() -> Path:
-    """A photograph that scikit-image ships.
+def run_demo(folder: Path, count: int, command: tuple[str, ...], progress: Progress) -> DemoResult:
+    """Export the demo detector in every way, and hold each file against PyTorch on scenes it was not trained on.
+
+    Args:
+        folder: For everything that is made.
+        count: Scenes of the validation split.
+        command: The command line, for the manifests.
+        progress: Told of (what runs, how much of it is done, how much there is).
 
     Raises:
-        TargetError: scikit-image is not installed.
+        UsageError: A count out of range.
+        HardnetDeployError: As of ``run_export`` and ``run_parity``.
     """
-    import importlib.util
-
-    found = importlib.util.find_spec("skimage")
-    if found is None or found.origin is None:
-        raise TargetError(
-            "the demo's photograph comes with scikit-image, which is not installed",
-            next_step="pip install scikit-image, or name a photograph of your own with --image",
+    checked_count("val", count=count, seed=0)
+    model = registry.DEMO_MODEL
+    exports = []
+    for number, variant in enumerate(VARIANTS):
+        progress("exporting and verifying", number, len(VARIANTS))
+        request = ExportRequest(
+            model=model,
+            fuse_bn=variant.fuse_bn,
+            nms=variant.nms,
+            output=folder / variant.file,
+            command=command,
         )
-    return Path(found.origin).parent / "data" / PHOTOGRAPH
-
-
-def run_demo(folder: Path, image: Path | None, command: tuple[str, ...], progress: Progress) -> DemoResult:
-    """Export the default model with either NMS, verify both, run both on a photograph, draw, compare.
-
-    Raises:
-        TargetError: No photograph at hand.
-        InputFileError: The photograph cannot be read.
-        HardnetDeployError: As of ``run_export``.
-    """
-    image = image or photograph()
-    load_image(image)  # refused now rather than after the first export
+        exports.append(run_export(request, lambda *_: None))
+    progress("exporting and verifying", len(VARIANTS), len(VARIANTS))
     runs = []
-    for number, kind in enumerate(KINDS):
-        output = folder / f"{registry.DEFAULT_MODEL}.{kind}-nms.onnx"
-        request = ExportRequest(nms=kind, output=output, command=command)
-        exported = run_export(request, _part(progress, kind, number))
-        engine = open_engine(str(output))
-        found = next(iter(detect(engine, [image])))
-        if not isinstance(found, ImageDetections):
-            raise found.error
-        picture = picture_paths([image], folder / f"{kind}-nms")[image]
-        best = replace(found, detections=found.detections[:DRAWN])
-        state = "" if exported.weights.trained else f"{UNTRAINED}, "
-        remark = f"{state}best {len(best.detections)} of {len(found.detections)}"
-        save_picture(best, engine, picture, note=remark)
-        runs.append(DemoRun(nms=kind, export=exported, found=found, picture=picture))
-    sides = [
-        DetectionSet.from_rows([(one.class_id, *one.box, one.score) for one in run.found.detections]) for run in runs
-    ]
-    outcome = match_detections(*sides, iou_at_least=NMS_AFTER_ROUNDING.iou, score_tolerance=NMS_AFTER_ROUNDING.score)
-    return DemoResult(
-        model=registry.DEFAULT_MODEL,
-        trained=runs[0].export.weights.trained,
-        runs=tuple(runs),
-        matched=len(outcome.pairs),
-    )
+    for variant, exported in zip(VARIANTS, exports, strict=True):
+        report = exported.path.with_suffix(".parity.json")
+        parity = run_parity(
+            ParityRequest(reference=model, candidate=str(exported.path), data="demo", count=count, output=report),
+            partial(_named, progress, variant.name),
+        )
+        parity.save(report)
+        runs.append(DemoRun(variant=variant, export=exported, parity=parity, report=report))
+    picture = folder / PICTURE
+    _draw(model, exports[1].path, count, picture)
+    return DemoResult(model=model, runs=tuple(runs), picture=picture)
 
 
-def _part(progress: Progress, kind: NmsKind, number: int) -> Progress:
-    def report(stage: str, index: int, total: int) -> None:
-        progress(f"{kind} NMS: {stage}", number * total + index, len(KINDS) * total)
+def _named(progress: Progress, name: str, what: str, done: int, total: int) -> None:
+    progress(f"{name} against PyTorch: {what}", done, total)
 
-    return report
+
+def _draw(model: str, exported: Path, count: int, picture: Path) -> None:
+    """The scene with most objects, as both see it."""
+    engines = [open_engine(model), open_engine(str(exported))]
+    dataset = open_data("demo", class_names=engines[0].class_names, default_split="val", count=count)
+    sample = max(dataset.samples, key=lambda sample: len(sample.truth))
+    sides = [_seen(engine, sample.path) for engine in engines]
+    image = draw_side_by_side(load_image(sample.path), sides, engines[0].class_names)
+    with atomic_output(picture) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def _seen(engine: OpenEngine, path: Path) -> tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    found = next(iter(detect(engine, [path], score_threshold=SHOWN_SCORE)))
+    if not isinstance(found, ImageDetections):
+        raise found.error
+    rows = np.array([(one.class_id, *one.box, one.score) for one in found.detections], np.float64).reshape(-1, 6)
+    title = "PyTorch" if engine.model is None else Path(engine.label).name
+    return f"{title}: {len(rows)} boxes", rows, np.zeros(len(rows), np.bool_)

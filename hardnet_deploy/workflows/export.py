@@ -103,7 +103,7 @@ def load_model(spec: ModelSpec, weights: Path | None, *, code_line: str) -> tupl
         initialise(model, preprocess=spec.preprocess)
         source = f"{UNTRAINED}: drawn from seed {DEFAULT_SEED}"
         return model, Weights(trained=False, source=source, sha256=None, state_sha256=_state_digest(model))
-    expected = {"class_names": list(spec.class_names), "code_line": code_line}
+    expected = {"model": spec.name, "class_names": list(spec.class_names), "code_line": code_line}
     loaded = load_checkpoint(model, weights, name=spec.name, expected=expected)
     return model, Weights(
         trained=True,

@@ -26,6 +26,11 @@ class ModelRow:
     parameters: int
     macs: dict[int, int]
 
+    @property
+    def shipped(self) -> bool:
+        """Whether trained weights come with the package."""
+        return registry.shipped_weights(self.spec) is not None
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         spec = self.spec
@@ -39,6 +44,7 @@ class ModelRow:
             "parameters": self.parameters,
             "macs": {str(size): count for size, count in self.macs.items()},
             "published": asdict(spec.published),
+            "trained_weights_shipped": self.shipped,
         }
 
 

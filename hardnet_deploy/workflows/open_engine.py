@@ -22,6 +22,7 @@ from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, 
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class OpenEngine:
         state_sha256: Of the weights that PyTorch runs, names and values; None for an artifact.
         code_line: Which repository's network PyTorch runs; None for an artifact, which has it in its graph.
         model: An artifact's graph, for those who look inside; None for PyTorch.
+        network: PyTorch's module, likewise; None for an artifact.
     """
 
     label: str
@@ -57,6 +59,7 @@ class OpenEngine:
     state_sha256: str | None = None
     code_line: str | None = None
     model: onnx.ModelProto | None = None
+    network: nn.Module | None = None
 
     def class_name(self, class_id: int) -> str:
         """Name of a class; its number where the list is too short."""
@@ -94,9 +97,11 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
     if name in registry.MODELS:
         if equals and not weights:
             raise UsageError(
-                f"'{text}' names no checkpoint", wanted=f"{name}=CHECKPOINT.pth, or {name} alone for untrained weights"
+                f"'{text}' names no checkpoint",
+                wanted=f"{name}=CHECKPOINT.pth, or {name} alone for the weights it comes with",
             )
-        return _open_model(text, registry.get(name), Path(weights) if weights else None, code_line)
+        checkpoint = Path(weights) if weights else None
+        return _open_model(text, _with_trained_classes(registry.get(name), checkpoint), checkpoint, code_line)
     if not os.path.lexists(text) and (equals or not Path(text).suffix):
         close = difflib.get_close_matches(name, registry.MODELS, n=1)
         raise UsageError(
@@ -132,7 +137,20 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
         warning=None,
         state_sha256=loaded.state_sha256,
         code_line=code_line,
+        network=network,
     )
+
+
+def _with_trained_classes(spec: ModelSpec, checkpoint: Path | None) -> ModelSpec:
+    """The model with the classes that the checkpoint says it was trained on; most say nothing."""
+    if checkpoint is None or not spec.is_detector:
+        return spec
+    from hardnet_deploy.models.checkpoint_files import read_checkpoint
+
+    names = read_checkpoint(checkpoint).about.get("class_names")
+    if not isinstance(names, list) or tuple(names) == spec.class_names:
+        return spec
+    return registry.with_classes(spec, tuple(str(name) for name in names))
 
 
 def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:

@@ -148,8 +148,10 @@ def _match(
         what = f"no detections were matched: the {' and the '.join(missing)} gives no boxes and scores before its NMS"
         return None, (Failure(part="detections", what=what),)
     reference, theirs = (one.stores[matched] for one in found)
-    parity = compare_detections(_counted(reference, theirs, progress), shown_score=SHOWN_SCORE)
-    sentences = _detection_failures(parity, BY_PRECISION[candidate.precision])
+    allowed = BY_PRECISION[candidate.precision]
+    pairs = _counted(reference, theirs, progress)
+    parity = compare_detections(pairs, shown_score=SHOWN_SCORE, score_tolerance=allowed.shown.score)
+    sentences = _detection_failures(parity, allowed)
     return parity, tuple(Failure(part="detections", what=what) for what in sentences)
 
 
@@ -164,6 +166,8 @@ def _counted(
 def _detection_failures(parity: DetectionsParity, tolerances: PrecisionTolerances) -> Iterator[str]:
     if not (parity.everything.reference or parity.everything.candidate):
         yield "neither side detects anything: nothing was compared"
+    elif tolerances.detections is None and not (parity.shown.reference or parity.shown.candidate):
+        yield f"neither side detects anything from a score of {SHOWN_SCORE:g} upwards: nothing was compared"
     if tolerances.detections is not None:
         yield from parity.everything.failures(tolerances.detections)
     yield from parity.shown.failures(tolerances.shown)

@@ -48,7 +48,8 @@ def save_pictures(
     """Draw the worst images: thick boxes have no partner on the other side.
 
     Args:
-        folder: Is made where it is not there; files are ``worst-01-STEM.png`` and so on, worst first.
+        folder: Is made where it is not there; files are ``worst-01-STEM.png`` and so on, worst first; those of
+            an earlier run are removed.
         dataset: What was run.
         parity: Names the images.
         reference: Detections of each image.
@@ -60,6 +61,8 @@ def save_pictures(
     Raises:
         OutputFileError: No space or no permission.
     """
+    for stale in folder.glob("worst-[0-9][0-9]-*.png"):
+        stale.unlink()
     paths = []
     for place, image in enumerate(parity.worst, start=1):
         sample = dataset.samples[image.index]

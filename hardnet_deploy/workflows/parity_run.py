@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import Self
 
 from hardnet_deploy.data.dataset import Dataset
-from hardnet_deploy.data.loading import LoadedImage, load_inputs
+from hardnet_deploy.data.loading import LoadedImage, load_inputs, refuse_other_size
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.evaluate.postprocess import EfficientNmsResult, efficient_nms, upstream_postprocess
 from hardnet_deploy.runners.base import Arrays
@@ -120,9 +120,11 @@ def _batches(side: Side, dataset: Dataset) -> Iterator[list[LoadedImage]]:
     step = side.engine.batch or 1
     waiting: list[LoadedImage] = []
     paths = [sample.path for sample in dataset.samples]
-    for loaded in load_inputs(paths, side.engine.preprocess, look_ahead=step):
+    inputs = load_inputs(paths, side.engine.preprocess, look_ahead=step)
+    for sample, loaded in zip(dataset.samples, inputs, strict=True):
         if isinstance(loaded, InputFileError):
             raise loaded
+        refuse_other_size(sample, loaded)
         waiting.append(loaded)
         if len(waiting) == step:
             yield waiting

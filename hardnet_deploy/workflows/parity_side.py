@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 
 from hardnet_deploy.artifacts import Manifest, manifest_path, read_manifest
-from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
+from hardnet_deploy.errors import ArtifactMismatchError
 from hardnet_deploy.evaluate.layers import InnerTensors
 from hardnet_deploy.evaluate.tolerances import Precision, least_precision
-from hardnet_deploy.models import registry
 from hardnet_deploy.nms.boxes import decode_boxes, softmax
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.runners.base import Arrays
@@ -92,16 +91,11 @@ def open_side(text: str, *, trust: bool, code_line: str) -> Side:
 
 
 def _open_model(text: str, code_line: str) -> Side:
-    from hardnet_deploy.workflows.export import load_model
     from hardnet_deploy.workflows.parity_inner import TorchInner
 
     engine = open_engine(text, code_line=code_line)
-    name, _, weights = text.partition("=")
-    spec = registry.get(name)
-    network, loaded = load_model(spec, Path(weights) if weights else None, code_line=code_line)
-    if loaded.state_sha256 != engine.state_sha256:
-        raise InputFileError(f"{text} changed while it was read", next_step="run the command again")
-    inner = TorchInner(network, size=spec.preprocess.size)
+    assert engine.network is not None
+    inner = TorchInner(engine.network, size=engine.preprocess.size)
     return Side(engine=engine, precision="fp32", inner=inner, decodes=False)
 
 

@@ -17,7 +17,7 @@ from hardnet_deploy.artifacts import versions
 from hardnet_deploy.cache import cache_folder
 from hardnet_deploy.data.dataset import Dataset
 from hardnet_deploy.data.listing import named
-from hardnet_deploy.data.loading import LoadedImage, load_inputs
+from hardnet_deploy.data.loading import LoadedImage, load_inputs, refuse_other_size
 from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.specs import F32, DetectorHead, Thresholds
 from hardnet_deploy.workflows.detection_store import DetectionStore, ImageRecord
@@ -111,8 +111,8 @@ def detect_dataset(
     Raises:
         UsageError: A backbone, other classes than the data set's, no images, options that do not fit, or the same run
             in another process.
-        InputFileError: An image that cannot be read; an engine whose outputs are of no use; for ``upstream``, one that
-            has no ``boxes`` and ``scores`` inside.
+        InputFileError: An image that cannot be read or is not of the size that its annotations say; an engine whose
+            outputs are of no use; for ``upstream``, one that has no ``boxes`` and ``scores`` inside.
         OutputFileError: The detections cannot be written.
     """
     head = _detector_head(engine, dataset)
@@ -222,6 +222,9 @@ def _compute(
                     if isinstance(image, InputFileError):
                         raise _stopped(image)
             readable = [image for image in group if isinstance(image, LoadedImage)]
+            for sample, image in zip(dataset.samples[len(detections) :], group, strict=False):
+                if isinstance(image, LoadedImage):
+                    refuse_other_size(sample, image)
             found = iter(_run(plan, readable, batch=batch) if readable else ())
             for image in group:
                 if isinstance(image, LoadedImage):
@@ -274,6 +277,6 @@ def _notes(dataset: Dataset, detections: DetectionStore, *, resumed: int) -> Ite
     ]
     if other:
         yield (
-            f"{len(other)} images have another size than the annotations say, perhaps turned by their EXIF "
-            f"orientation; boxes are compared in the image's own pixels: {named(other)}"
+            f"{len(other)} images lie on their side, perhaps turned by their EXIF orientation; boxes are compared in "
+            f"the image's own pixels: {named(other)}"
         )

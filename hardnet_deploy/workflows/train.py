@@ -106,23 +106,27 @@ def run_training(
     weights_path, curve_path, record_path = folder / f"{spec.name}.safetensors", folder / CURVE, folder / RECORD
     for path in (weights_path, curve_path, record_path):
         refuse_unwritable(path)
-    dataset = open_data(
-        request.data, class_names=spec.class_names, default_split="train", count=request.count, progress=drawing
-    )
-    run_identity = identity(request, spec, recipe, dataset)
+    from hardnet_deploy.train.feed import steps_per_epoch
+
     if record_path.exists() and not request.restart:
         raise UsageError(
             f"{folder} holds a finished run", next_step="choose another folder with -o, or --restart to train anew here"
         )
     model, taken = _starting_model(request, spec, recipe)
+    dataset = open_data(
+        request.data, class_names=spec.class_names, count=request.count, for_training=True, progress=drawing
+    )
+    steps_per_epoch(len(dataset), recipe)
+    run_identity = identity(request, spec, recipe, dataset)
 
     from hardnet_deploy.models.weight_files import save_weights
     from hardnet_deploy.train.curve import draw_curve
     from hardnet_deploy.train.loop import Sitting, train
     from hardnet_deploy.train.state import CHECKPOINT
 
-    if request.restart:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    if request.restart:  # what an earlier run left would pass for this one's
+        for path in (folder / CHECKPOINT, record_path, weights_path, curve_path):
+            path.unlink(missing_ok=True)
     sitting = Sitting(device=device, workers=workers, folder=folder, report=report)
     outcome = train(model, spec, dataset, recipe, identity=run_identity, how=sitting)
     about = {
@@ -191,6 +195,10 @@ def _notes(dataset: Dataset, taken: Taken | None, outcome: Outcome) -> tuple[str
             notes.append(f"{len(taken.fresh)} class heads of another number of classes start afresh")
     if outcome.resumed_from:
         notes.append(f"continued from step {outcome.resumed_from}")
+    if outcome.other_threads:
+        notes.append(
+            f"the sitting before had {outcome.other_threads} threads: an uninterrupted run ends in other bytes"
+        )
     return tuple(notes)
 
 

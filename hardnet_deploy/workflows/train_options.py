@@ -13,7 +13,7 @@ from hardnet_deploy.files import sha256_file
 from hardnet_deploy.models import class_names as known_classes
 from hardnet_deploy.models import registry
 from hardnet_deploy.specs import ModelSpec
-from hardnet_deploy.train.recipe import EPOCHS, WEIGHT_DECAY, Augmentation, Optimizer, Precision, Recipe
+from hardnet_deploy.train.recipe import EPOCHS, MOMENTUM, WEIGHT_DECAY, Augmentation, Optimizer, Precision, Recipe
 from hardnet_deploy.workflows.export_options import read_classes
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TrainRequest:
     batch: int = 32
     learning_rate: float = 4e-3
     optimizer: Optimizer = "sgd"
-    momentum: float = 0.9
+    momentum: float | None = None
     weight_decay: float | None = None
     clip_norm: float = 0.0
     warmup_epochs: float | None = None
@@ -82,6 +82,8 @@ def resolve_recipe(request: TrainRequest, spec: ModelSpec, device: torch.device)
     Raises:
         UsageError: A value out of range, or a precision that the device does not train in.
     """
+    if request.optimizer == "adamw" and request.momentum is not None:
+        raise UsageError("--momentum is SGD's", next_step="drop it, or use --optimizer sgd")
     epochs = EPOCHS[spec.dataset] if request.epochs is None else request.epochs
     decay = WEIGHT_DECAY[spec.dataset] if request.weight_decay is None else request.weight_decay
     return Recipe(
@@ -89,7 +91,7 @@ def resolve_recipe(request: TrainRequest, spec: ModelSpec, device: torch.device)
         batch=request.batch,
         learning_rate=request.learning_rate,
         optimizer=request.optimizer,
-        momentum=request.momentum,
+        momentum=MOMENTUM if request.momentum is None else request.momentum,
         weight_decay=decay,
         clip_norm=request.clip_norm,
         warmup_epochs=min(1.0, float(epochs)) if request.warmup_epochs is None else request.warmup_epochs,
@@ -136,7 +138,7 @@ def resolve_workers(asked: int | None) -> int:
         UsageError: A negative number.
     """
     if asked is None:
-        return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // 2))
+        return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2))
     if asked < 0:
         raise UsageError(f"--workers {asked} is out of range", wanted="0 or more")
     return asked

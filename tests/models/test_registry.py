@@ -39,7 +39,7 @@ def test_parameters_macs_and_priors_are_upstreams(name: str, wanted: tuple[int, 
 
 
 def test_every_model_is_listed_and_the_default_is_one_of_them() -> None:
-    assert set(registry.names()) == set(UPSTREAM)
+    assert set(registry.names()) == set(UPSTREAM) | {registry.DEMO_MODEL}
     assert registry.DEFAULT_MODEL in registry.names()
 
 
@@ -92,3 +92,12 @@ def test_listing_models_imports_no_torch() -> None:
     program = "import sys; import hardnet_deploy.models.registry as r; r.names(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_only_the_demo_detector_as_it_is_has_shipped_weights() -> None:
+    spec = registry.get(registry.DEMO_MODEL)
+    path = registry.shipped_weights(spec)
+    assert path is not None
+    assert path.stat().st_size <= 5_000_000
+    assert registry.shipped_weights(registry.with_classes(spec, ("other",))) is None
+    assert all(registry.shipped_weights(registry.get(name)) is None for name in UPSTREAM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,25 @@ def test_the_table_is_what_the_recorded_run_measured() -> None:
     table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     assert table.count("\n") >= 13
     assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_detectors_tables_are_what_the_recorded_run_measured_and_inside_the_bars() -> None:
+    path = RESULTS / "demo_detector.json"
+    command = [sys.executable, "benchmarks/demo_detector.py", "--table", str(path)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert printed.count("\n\n") == 2
+    for table in printed.split("\n\n"):
+        assert table in text
+    result = json.loads(path.read_text(encoding="utf-8"))
+    weights = ROOT / "hardnet_deploy" / "models" / "weights" / "ssd300-hardnet-demo.safetensors"
+    assert result["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert result["data"]["images"] == 2000
+    assert result["coco"]["AP"] >= 0.65
+    assert result["coco"]["APs"] >= 0.5
+    command_line = " ".join(result["training"]["command"])
+    assert command_line in text.replace("\\\n    ", "")
+    assert result["training"]["seconds"] < 3600
 
 
 def test_the_speed_is_what_the_recorded_run_measured_and_inside_its_bars() -> None:

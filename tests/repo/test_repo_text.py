@@ -43,7 +43,8 @@ def _files() -> list[Path]:
         check=True,
     )
     paths = [ROOT / name for name in listing.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file() and path.suffix not in {".npz", ".png", ".jpg", ".npy", ".pth"}]
+    binary = {".npz", ".png", ".jpg", ".npy", ".pth", ".safetensors"}
+    return [path for path in paths if path.is_file() and path.suffix not in binary]
 
 
 FILES = _files()

@@ -97,9 +97,7 @@ def test_an_image_without_objects_stays_without() -> None:
 def test_objects_that_become_too_thin_are_dropped() -> None:
     image = np.zeros((100, 1000, 3), np.uint8)
     boxes = np.array([[100.0, 10.0, 105.0, 90.0], [300.0, 10.0, 500.0, 90.0]])
-    _, kept, names = augment(
-        image, boxes, np.array([1, 2]), spec=SPEC, kind="none", draw=np.random.default_rng(0)
-    )
+    _, kept, names = augment(image, boxes, np.array([1, 2]), spec=SPEC, kind="none", draw=np.random.default_rng(0))
     assert names.tolist() == [2]
     assert len(kept) == 1
 

@@ -185,7 +185,5 @@ def test_crowds_are_not_learnt(data: Dataset) -> None:
         dataclasses.replace(sample, truth=dataclasses.replace(sample.truth, crowd=np.ones(1, np.bool_)))
         for sample in data.samples
     )
-    (batch, *_) = batches(
-        dataclasses.replace(data, samples=crowds), RECIPE, SPEC.preprocess, first_step=0, workers=0
-    )
+    (batch, *_) = batches(dataclasses.replace(data, samples=crowds), RECIPE, SPEC.preprocess, first_step=0, workers=0)
     assert not batch.labels.any()

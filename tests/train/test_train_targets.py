@@ -52,7 +52,7 @@ def test_assignment_is_the_papers(seed: int) -> None:
     assert classes[0].tolist() == [label for label, _ in wanted]
     decoded = decode_boxes(offsets.numpy(), priors.numpy(), VARIANCES)[0]
     taken = [(column, row) for column, (_, row) in enumerate(wanted) if row >= 0]
-    assert len(taken) >= 6
+    assert len(taken) >= 4  # two objects may share their best default box
     for column, row in taken:
         assert np.abs(decoded[column] - boxes[row].numpy()).max() < ENCODING
 

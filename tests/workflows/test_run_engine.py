@@ -150,12 +150,20 @@ def test_an_unreadable_image_stops_the_run_by_name_or_counts_as_found_empty(tmp_
             assert len(run.detections[5]) == len(data.samples[5].truth)
 
 
-def test_an_image_of_another_size_than_annotated_is_said(tmp_path: Path, data: Dataset) -> None:
+def test_an_image_of_another_size_than_annotated_is_refused(tmp_path: Path, data: Dataset) -> None:
     save_image(data.samples[2].path, BOTH, (100, 90))
+    with pytest.raises(InputFileError, match="another size than its annotations"):
+        detect_dataset(engine(tmp_path), data)
+
+
+def test_an_image_on_its_side_is_said(tmp_path: Path, data: Dataset) -> None:
+    sample = data.samples[2]
+    assert sample.width != sample.height
+    save_image(sample.path, BOTH, (sample.height, sample.width))
     with detect_dataset(engine(tmp_path), data) as run:
-        assert any("another size than the annotations" in note and "000003" in note for note in run.notes)
+        assert any("on their side" in note and "000003" in note for note in run.notes)
         found = run.detections[2]
-        wanted = [expected_box(prior, 100, 90) for prior in (RED_PRIOR, BLUE_PRIOR)]
+        wanted = [expected_box(prior, sample.height, sample.width) for prior in (RED_PRIOR, BLUE_PRIOR)]
         boxes = found.boxes[np.argsort(found.classes)].ravel().tolist()
         assert boxes == pytest.approx(np.ravel(wanted).tolist(), abs=PIXELS)
 

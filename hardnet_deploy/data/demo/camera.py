@@ -47,7 +47,7 @@ def _noise_sigma(rng: Rng) -> float:
     kind = rng.random()
     if kind < 0.25:
         return 0.0
-    return float(rng.uniform(1, 4) if kind < 0.75 else rng.uniform(4, 8) if kind < 0.93 else rng.uniform(8, 12))
+    return float(rng.uniform(1, 4) if kind < 0.82 else rng.uniform(4, 8) if kind < 0.96 else rng.uniform(8, 12))
 
 
 def photograph(pixels: F32, rng: Rng) -> bytes:

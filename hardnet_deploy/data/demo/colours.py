@@ -1,4 +1,4 @@
-"""Colours that tell nothing about the class, yet keep the parts of an object apart."""
+"""Colours that keep the parts of an object apart; those of look-alikes are drawn alike."""
 
 from __future__ import annotations
 
@@ -61,9 +61,12 @@ class Palette:
     dark: Colour
 
 
-def palette(rng: np.random.Generator) -> Palette:
-    """Random colours for one object."""
+def palette(rng: np.random.Generator, hue: float) -> Palette:
+    """Colours for one object: three times out of four mainly of about ``hue`` (in turns of the wheel), else of any."""
+    typical, shift, saturation, value = rng.random(4).tolist()
     main = any_colour(rng)
+    if typical < 0.75:
+        main = _rgb(hue + 0.12 * (shift - 0.5), 0.55 + 0.45 * saturation, 0.45 + 0.55 * value)
     second = against(main, rng) if rng.random() < 0.6 else scaled(main, 0.72 if luminance(main) > 110 else 1.45)
     dark = any_colour(rng, low=0.03, high=0.25)
     return Palette(main=main, second=second, detail=against(main, rng), second_detail=against(second, rng), dark=dark)

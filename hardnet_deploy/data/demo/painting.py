@@ -10,7 +10,7 @@ from hardnet_deploy.specs import F32, F64
 
 LEAST_INSIDE = 0.6
 """Share of an object's pixels that must lie inside the picture."""
-LEAST_VISIBLE = 0.45
+LEAST_VISIBLE = 0.6
 """Share of an object's pixels that must stay visible at the end."""
 LEAST_SIDE = 8
 """Pixels each side of a visible box must have."""

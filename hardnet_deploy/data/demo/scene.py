@@ -23,7 +23,7 @@ SIZES = ((320, 320), (352, 288), (288, 352), (300, 340), (340, 300), (336, 280),
 FEWEST, MOST = 3, 9
 """Objects of a scene."""
 
-_SMALL = (14, 31)
+_SMALL = (15.0, 31.0)
 _TRIES = 14
 _LEAST_CONTRAST = 42.0
 
@@ -101,10 +101,10 @@ def _sizes(rng: np.random.Generator) -> list[float]:
 
 def _specimen(rng: np.random.Generator, name: str, size: float, *, longest: float) -> Sprite:
     """One object of that class, painted and lit."""
-    parts = DRAWERS[name](rng, palette(rng))
-    reach = np.pi if name in ANY_WAY_UP else np.deg2rad(25)
+    parts = DRAWERS[name](rng, palette(rng, DEMO.index(name) // 2 / 6))
+    reach = np.pi if name in ANY_WAY_UP else np.deg2rad(15)
     matrix = transform(
-        angle=rng.uniform(-reach, reach), stretch=float(np.exp(rng.uniform(-0.18, 0.18))), mirror=rng.random() < 0.5
+        angle=rng.uniform(-reach, reach), stretch=float(np.exp(rng.uniform(-0.12, 0.12))), mirror=rng.random() < 0.5
     )
     sprite = render(parts, size, matrix, rng, longest=longest, outline=rng.random() < 0.25)
     shade(sprite, rng)
