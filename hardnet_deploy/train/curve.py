@@ -27,11 +27,13 @@ def draw_curve(curve: Curve, path: Path, *, title: str) -> None:
     ):
         axes.plot(steps, [point[column] for point in curve], label=label, color=colour, linewidth=1.2)
     axes.set(xlabel="step", ylabel="loss per matched default box", title=title)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * max((max(point[2:]) for point in curve), default=1.0) or 1.0)
     axes.grid(alpha=0.3)
+    rates = [point[1] for point in curve] or [1.0]
     rate = axes.twinx()
-    rate.plot(steps, [point[1] for point in curve], color="tab:grey", linestyle=":", label="learning rate")
     rate.set(ylabel="learning rate", yscale="log")
+    rate.set_ylim(min(rates) / 2, max(rates) * 2)  # before plotting: a single small value has no range of its own
+    rate.plot(steps, [point[1] for point in curve], color="tab:grey", linestyle=":", label="learning rate")
     lines = [*axes.get_lines(), *rate.get_lines()]
     axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper right")
     with atomic_output(path) as temporary:

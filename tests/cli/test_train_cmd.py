@@ -115,6 +115,10 @@ def test_fine_tuning_takes_all_but_class_heads_of_another_number(tmp_path: Path,
         (("--data", "coco:nowhere", MODEL, "--workers", "-1"), 2, "--workers"),
         (("--data", "coco:nowhere", MODEL), 4, "nowhere"),
         (("--data", "folder", MODEL), 2, "names no labelled data"),
+        (("--data", "demo:val"), 2, "kept for measuring"),
+        (("--data", "demo", "--optimizer", "adamw", "--momentum", "0.9"), 2, "--momentum"),
+        (("--data", "demo", "--weights", "nowhere.pth"), 4, "nowhere.pth"),
+        (("--data", "demo", "--weights", "."), 4, "is a folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(
@@ -140,3 +144,33 @@ def test_objects_that_the_model_has_no_class_for_are_refused(tmp_path: Path, coc
     done = _run(MODEL, "--data", coco, *SHORT, "-o", tmp_path / "run", "--json")
     assert done.exit_code != 0
     assert "red" in done.stdout
+
+
+def test_a_run_begun_anew_can_be_resumed_and_leaves_nothing_of_the_old_one(
+    tmp_path: Path, coco: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardnet_deploy.train.loop.SAVE_EVERY", 0.0)
+    out = tmp_path / "run"
+    words = (MODEL, "--data", coco, "--classes", tmp_path / "names.txt", *SHORT, "-o", out, "--json")
+    first = json.loads(_run(*words).stdout)
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("hardnet_deploy.models.weight_files.save_weights", kill)
+        assert _run(*words, "--restart").exit_code == 130
+    assert set(files(out)) == {"training.checkpoint"}
+    resumed = _run(*words)
+    assert resumed.exit_code == 0, resumed.stderr
+    result = json.loads(resumed.stdout)
+    assert result["sha256"] == first["sha256"]
+    assert result["resumed_from"] == 2
+
+
+def test_real_data_default_to_their_training_split(tmp_path: Path) -> None:
+    (tmp_path / "data" / "annotations").mkdir(parents=True)
+    done = _run("ssd300-hardnet68-coco", "--data", f"coco:{tmp_path / 'data'}", "-o", tmp_path / "run")
+    assert done.exit_code == 4
+    assert "train2017" in done.stderr
+    assert "val2017" not in done.stderr

@@ -9,6 +9,7 @@ from small_datasets import Box, found
 
 from hardnet_deploy.evaluate.detections import WORST_IMAGES, DetectionsParity, compare_detections
 from hardnet_deploy.evaluate.tolerances import ANY_SCORE, MatchTolerance
+from hardnet_deploy.nms.matching import DetectionSet
 
 BOX: Box = (10.0, 10.0, 110.0, 110.0)
 FAR: Box = (300.0, 300.0, 400.0, 400.0)
@@ -133,3 +134,13 @@ def test_only_so_many_images_are_named_and_ties_go_by_place() -> None:
 
 def test_rounding_is_no_disagreement() -> None:
     assert compare(([(1, BOX, 0.5)], [(1, shifted(1e-5), 0.500001)])).worst == ()
+
+
+def test_boxes_with_a_tenth_of_their_score_are_no_match() -> None:
+    reference = DetectionSet.from_rows([(1, 10, 10, 50, 50, 0.9), (2, 60, 60, 90, 90, 0.8)])
+    faint = DetectionSet(boxes=reference.boxes, scores=reference.scores * 0.07, classes=reference.classes)
+    found = compare_detections([(reference, faint)], score_tolerance=0.2)
+    assert (found.shown.reference, found.shown.matched_reference) == (2, 0)
+    assert found.shown.score_error is not None
+    assert found.shown.score_error.max == pytest.approx(0.9 * 0.93)
+    assert compare_detections([(reference, faint)]).shown.matched_reference == 2

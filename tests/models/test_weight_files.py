@@ -14,6 +14,8 @@ from hardnet_deploy.models.checkpoint_files import read_checkpoint
 from hardnet_deploy.models.checkpoints import load_checkpoint
 from hardnet_deploy.models.weight_files import read_weights, save_weights
 from hardnet_deploy.train.start import draw_weights
+from hardnet_deploy.workflows.export import load_model
+from hardnet_deploy.workflows.open_engine import open_engine
 
 MODEL = "ssd300-hardnet-demo"
 ABOUT = {"model": MODEL, "class_names": ["background", "a"]}
@@ -79,3 +81,39 @@ def test_a_weight_beyond_float16_is_refused_not_stored_as_infinity(tmp_path: Pat
     with pytest.raises(CheckpointError, match=r"float16"):
         save_weights(model, tmp_path / "w", about=ABOUT, half=True)
     assert not (tmp_path / "w").exists()
+
+
+def test_another_models_weights_are_refused_even_where_every_shape_fits(tmp_path: Path) -> None:
+    voc, coco = (
+        registry.with_classes(registry.get(f"ssd300-hardnet68-{name}"), ("a", "b")) for name in ("voc", "coco")
+    )
+    path = tmp_path / "w"
+    about = {"model": voc.name, "class_names": list(voc.class_names), "code_line": "pingolh"}
+    save_weights(registry.build(voc), path, about=about, half=True)
+    load_model(voc, path, code_line="pingolh")
+    with pytest.raises(CheckpointError, match="another model"):
+        load_model(coco, path, code_line="pingolh")
+
+
+def test_an_engine_has_the_classes_its_weights_were_trained_on(tmp_path: Path) -> None:
+    spec = registry.with_classes(registry.get(MODEL), ("red", "blue"))
+    path = tmp_path / "own.safetensors"
+    model = registry.build(spec)
+    draw_weights(model, seed=0)
+    save_weights(model, path, about={"model": MODEL, "class_names": list(spec.class_names)}, half=False)
+    engine = open_engine(f"{MODEL}={path}")
+    assert engine.class_names == ("background", "red", "blue")
+    assert engine.trained is True
+
+
+def test_the_shipped_weights_say_what_they_are() -> None:
+    spec = registry.get(MODEL)
+    path = registry.shipped_weights(spec)
+    assert path is not None
+    about = read_checkpoint(path).about
+    assert about["model"] == MODEL
+    assert about["class_names"] == list(spec.class_names)
+    assert about["recipe"]["seed"] == 0
+    model, weights = load_model(spec, None, code_line="pingolh")
+    assert weights.trained
+    assert not model.training
