@@ -1,10 +1,10 @@
 """What the shipped demo detector reaches, how it was trained, and what each convention of upstream's evaluation does.
 
 Run:
-    python benchmarks/demo_detector.py --training FOLDER --save benchmarks/results/demo_detector.json
+    python benchmarks/demo_detector.py --training FOLDER... --save benchmarks/results/demo_detector.json
 
-FOLDER is what ``hardnet-deploy train`` left; without it the training part of the saved file stays as it is. The network
-runs once over the 2,000 validation scenes; every row scores the same boxes and scores.
+Each FOLDER is what one ``hardnet-deploy train`` left, in order; without any the training part of the saved file stays
+as it is. The network runs once over the 2,000 validation scenes; every row scores the same boxes and scores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.nms.matching import DetectionSet
 from hardnet_deploy.specs import F32, Thresholds
 from hardnet_deploy.tensor_names import BOXES, SCORES
+from hardnet_deploy.train.curve import draw_curve
+from hardnet_deploy.train.state import Curve
 from hardnet_deploy.workflows.open_engine import open_engine
 from hardnet_deploy.workflows.post_process import upstream_thresholds
 
@@ -135,11 +136,21 @@ def _as_pairs(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, samples=samples, class_names=(dataset.class_names[0], *pairs))
 
 
-def training(folder: Path) -> dict[str, Any]:
-    """The record that training left; its curve becomes the README's picture."""
-    record: dict[str, Any] = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    shutil.copyfile(folder / "curve.png", PICTURE)
-    return record
+def training(folders: list[Path]) -> list[dict[str, Any]]:
+    """The records that the trainings left, in order; their curves, one after the other, become the README's picture."""
+    records: list[dict[str, Any]] = [
+        json.loads((folder / "train.json").read_text(encoding="utf-8")) for folder in folders
+    ]
+    curve: Curve = []
+    before = 0
+    for record in records:
+        curve += [
+            (before + point["step"], point["learning_rate"], point["location"], point["confidence"])
+            for point in record["curve"]
+        ]
+        before += record["steps"]
+    draw_curve(curve, PICTURE, title=f"{registry.DEMO_MODEL}: {before} steps in {len(records)} runs")
+    return records
 
 
 def tables(record: dict[str, Any]) -> str:
@@ -169,7 +180,7 @@ def main() -> None:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--save", type=Path)
     action.add_argument("--table", type=Path)
-    parser.add_argument("--training", type=Path)
+    parser.add_argument("--training", type=Path, nargs="+")
     options = parser.parse_args()
     if options.table:
         print(tables(json.loads(options.table.read_text(encoding="utf-8"))))

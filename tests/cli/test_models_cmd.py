@@ -31,7 +31,7 @@ def test_json_lists_every_model_with_numbers(run: Any) -> None:
         assert row["kind"] == ("detector" if spec.is_detector else "backbone")
         assert row["input_size"] == spec.preprocess.size
         assert row["priors"] == (spec.head.num_priors if spec.head else None)
-        assert row["classes_with_background"] == {"coco": 81, "voc": 21, "imagenet": None}[spec.dataset]
+        assert row["classes_with_background"] == {"coco": 81, "voc": 21, "demo": 13, "imagenet": None}[spec.dataset]
         assert set(row["macs"]) == {str(spec.preprocess.size), "1024"}
         assert row["macs"]["1024"] > row["macs"][str(spec.preprocess.size)] > 0
 

