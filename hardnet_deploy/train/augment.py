@@ -1,6 +1,6 @@
 """SSD's augmentation: crop, colours, expand, mirror (arXiv 1512.02325, sections 2.2 and 3.6).
 
-Done with Pillow on 8-bit images: a training image takes about two milliseconds. The order is upstream's.
+Done with Pillow on 8-bit images. The order is upstream's.
 """
 
 from __future__ import annotations

@@ -144,15 +144,18 @@ def to_detections(values: Arrays, head: DetectorHead, thresholds: Thresholds) ->
     if all(name in values for name in DETECTION_OUTPUTS):
         return _finite(EfficientNmsResult(*(values[name] for name in DETECTION_OUTPUTS)))
     boxes, scores = boxes_and_scores(values, head)
-    return _finite(
-        efficient_nms(
-            boxes,
-            scores,
-            score_threshold=thresholds.score,
-            iou_threshold=thresholds.iou,
-            max_output_boxes=thresholds.max_detections,
-            background_class=0,
-        )
+    return _finite(keep_by_efficient_nms(boxes, scores, thresholds))
+
+
+def keep_by_efficient_nms(boxes: F32, scores: F32, thresholds: Thresholds) -> EfficientNmsResult:
+    """The NumPy EfficientNMS with these thresholds, background being class 0; shapes as of ``efficient_nms``."""
+    return efficient_nms(
+        boxes,
+        scores,
+        score_threshold=thresholds.score,
+        iou_threshold=thresholds.iou,
+        max_output_boxes=thresholds.max_detections,
+        background_class=0,
     )
 
 

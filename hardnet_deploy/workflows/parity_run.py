@@ -13,13 +13,14 @@ from typing_extensions import Self
 from hardnet_deploy.data.dataset import Dataset
 from hardnet_deploy.data.loading import LoadedImage, load_inputs, refuse_other_size
 from hardnet_deploy.errors import InputFileError
-from hardnet_deploy.evaluate.postprocess import EfficientNmsResult, efficient_nms, upstream_postprocess
+from hardnet_deploy.evaluate.postprocess import EfficientNmsResult, upstream_postprocess
 from hardnet_deploy.runners.base import Arrays
 from hardnet_deploy.specs import F32, Thresholds
 from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS, SCORES
+from hardnet_deploy.workflows.detect import keep_by_efficient_nms
 from hardnet_deploy.workflows.detection_store import DetectionStore, ImageRecord
 from hardnet_deploy.workflows.parity_side import Side
-from hardnet_deploy.workflows.post_process import upstream_thresholds
+from hardnet_deploy.workflows.post_process import rows_in_pixels, upstream_thresholds
 
 Progress = Callable[[int, int], None]
 OWN: Final = "each side's own NMS"
@@ -144,13 +145,14 @@ def _rows(
     own = (
         EfficientNmsResult(*(values[name] for name in DETECTION_OUTPUTS))
         if all(name in values for name in DETECTION_OUTPUTS)
-        else _efficient(values, side.engine.thresholds)
+        else keep_by_efficient_nms(values[BOXES], values[SCORES], side.engine.thresholds)
     )
-    rows = {OWN: _in_pixels(own, image)}
+    rows = {OWN: rows_in_pixels(own, 0, image.width, image.height)}
     if not side.has_candidates:
         return rows
     if common is not None:
-        rows[COMMON] = _in_pixels(_efficient(values, common), image)
+        shared = keep_by_efficient_nms(values[BOXES], values[SCORES], common)
+        rows[COMMON] = rows_in_pixels(shared, 0, image.width, image.height)
     rows[UPSTREAM] = upstream_postprocess(
         values[BOXES][0],
         values[SCORES][0],
@@ -159,25 +161,3 @@ def _rows(
         max_per_image=upstream.max_detections,
     )
     return rows
-
-
-def _efficient(values: Arrays, thresholds: Thresholds) -> EfficientNmsResult:
-    return efficient_nms(
-        values[BOXES],
-        values[SCORES],
-        score_threshold=thresholds.score,
-        iou_threshold=thresholds.iou,
-        max_output_boxes=thresholds.max_detections,
-        background_class=0,
-    )
-
-
-def _in_pixels(result: EfficientNmsResult, image: LoadedImage) -> F32:
-    count = int(result.num_detections[0, 0])
-    scale = np.array([image.width, image.height, image.width, image.height], np.float32)
-    columns = (
-        result.detection_classes[0, :count, None].astype(np.float32),
-        result.detection_boxes[0, :count] * scale,
-        result.detection_scores[0, :count, None],
-    )
-    return np.concatenate(columns, axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hardnet_deploy.data.dataset import Metric
 from hardnet_deploy.errors import InputFileError
-from hardnet_deploy.evaluate.postprocess import upstream_postprocess
+from hardnet_deploy.evaluate.postprocess import EfficientNmsResult, upstream_postprocess
 from hardnet_deploy.nms.upstream import BACKGROUND_SCORE_TO_DROP, MAX_PER_CLASS
 from hardnet_deploy.runners.base import Arrays, Runner
 from hardnet_deploy.specs import F32, DetectorHead, Thresholds
@@ -47,6 +47,17 @@ def upstream_thresholds(metric: Metric) -> Thresholds:
     return Thresholds(score=EVAL_SCORE[dataset], iou=UPSTREAM_IOU, max_detections=MAX_DETECTIONS[dataset])
 
 
+def rows_in_pixels(result: EfficientNmsResult, image: int, width: int, height: int) -> F32:
+    """Detections of image ``image`` of a batch as rows (n, 6): class, x1, y1, x2, y2 in pixels, score."""
+    count = int(result.num_detections[image, 0])
+    columns = (
+        result.detection_classes[image, :count, None].astype(np.float32),
+        result.detection_boxes[image, :count] * np.array([width, height, width, height], np.float32),
+        result.detection_scores[image, :count, None],
+    )
+    return np.concatenate(columns, axis=1)
+
+
 def plan_postprocess(
     engine: OpenEngine, head: DetectorHead, metric: Metric, postprocess: Postprocess
 ) -> PostProcessing:
@@ -66,15 +77,7 @@ def _deployed(engine: OpenEngine, head: DetectorHead) -> PostProcessing:
     def detections(values: Arrays, sizes: Sizes) -> Iterator[F32]:
         result = to_detections(values, head, kept)
         for image, (width, height) in enumerate(sizes):
-            count = int(result.num_detections[image, 0])
-            yield np.concatenate(
-                (
-                    result.detection_classes[image, :count, None].astype(np.float32),
-                    result.detection_boxes[image, :count] * np.array([width, height, width, height], np.float32),
-                    result.detection_scores[image, :count, None],
-                ),
-                axis=1,
-            )
+            yield rows_in_pixels(result, image, width, height)
 
     return PostProcessing(
         runner=engine.runner,
