@@ -33,9 +33,11 @@ def train(
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many images.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Default: 150 (COCO, demo) or 300 (VOC).")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images a step.")] = 32,
-    lr: Annotated[
-        float, typer.Option("--lr", help="Learning rate; a tenth of it from 60, 80 and 90 % of the run each.")
-    ] = 4e-3,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate once warmed up.")] = 4e-3,
+    schedule: Annotated[
+        Literal["steps", "cosine"],
+        typer.Option("--schedule", help="How the rate falls: to a tenth at 60, 80 and 90 % of the run, or a cosine."),
+    ] = "steps",
     optimizer: Annotated[
         Literal["sgd", "adamw"],
         typer.Option("--optimizer", help="The authors' SGD; AdamW gets further in a short run from nothing."),
@@ -50,6 +52,9 @@ def train(
     warmup: Annotated[
         float | None, typer.Option("--warmup", help="Epochs over which the learning rate rises; default 1.")
     ] = None,
+    location_beta: Annotated[
+        float, typer.Option("--location-beta", help="Of smooth L1 on box offsets; smaller asks for tighter boxes.")
+    ] = 1.0,
     augmentation: Annotated[
         Literal["ssd", "light", "mirror", "none"],
         typer.Option("--augmentation", help="SSD's own; milder, for short runs; mirroring alone; none."),
@@ -95,6 +100,8 @@ def train(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         warmup_epochs=warmup,
+        schedule=schedule,
+        location_beta=location_beta,
         augmentation=augmentation,
         amp=amp,
         device=device,

@@ -47,9 +47,7 @@ def read_coco(
         InputFileError: A file is missing, damaged or no instances file; an object is of an unknown image or category
             or has no usable box; an image is missing; no image, or no object at all.
     """
-    if not root.is_dir():
-        raise InputFileError(f"there is no folder {root}", wanted="a folder with annotations/ and the images")
-    path = root / "annotations" / f"instances_{split}.json"
+    path = _annotation_file(root, split)
     content = _read(path, root)
     document = _parse(content, path)
     categories = _categories(document["categories"], path)
@@ -92,6 +90,33 @@ def read_coco(
         metric=metric,
         notes=(*absent_classes_note(present, class_names), *_repairs([row for objects in rows for row in objects])),
     )
+
+
+def listed_images(root: Path, split: str) -> tuple[Path, list[str] | None]:
+    """A split's images without their labels.
+
+    Args:
+        root: The folder.
+        split: As in ``instances_SPLIT.json``.
+
+    Returns:
+        The folder of the images, and their names in it, those of the annotation file in the order of
+        :func:`read_coco`; None where there is no such file.
+
+    Raises:
+        InputFileError: The annotation file is damaged or no instances file; there is no folder of images.
+    """
+    path = _annotation_file(root, split)
+    if not path.exists():
+        return _image_folder(root, split), None
+    images = _images(_parse(_read(path, root), path)["images"], path)
+    return _image_folder(root, split), [images[image]["file_name"] for image in sorted(images)]
+
+
+def _annotation_file(root: Path, split: str) -> Path:
+    if not root.is_dir():
+        raise InputFileError(f"there is no folder {root}", wanted="a folder with annotations/ and the images")
+    return root / "annotations" / f"instances_{split}.json"
 
 
 def _read(path: Path, root: Path) -> bytes:
@@ -204,7 +229,7 @@ def _image_folder(root: Path, split: str) -> Path:
     raise InputFileError(
         f"the images of {split} are not there",
         got=f"neither {candidates[0]} nor {candidates[1]}",
-        next_step="unpack them into one of these folders",
+        next_step="unpack them into one of these folders, or name another split: coco:ROOT:SPLIT",
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_SPLIT: Final = "2007-test"
 TRAINING_SPLIT: Final = "2007-trainval"
 FIRST_AREA_YEAR: Final = 2010  # from here on the kit takes the area under the curve instead of 11 points
+IMAGES: Final = "JPEGImages"
 _SIDES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -81,11 +82,11 @@ def read_voc(
         UsageError: Objects of classes that the model does not have.
         InputFileError: A file is missing or damaged, an object has no usable box, no image, or no object at all.
     """
-    folder = _year_folder(root, split.year)
-    list_file = folder / "ImageSets" / "Main" / f"{split.split}.txt"
+    folder = _year_folder(root, split.year, holding=("Annotations", IMAGES))
+    list_file = _list_file(folder, split)
     listed = _listed(list_file)
     chosen = listed[:count]
-    paths = [folder / "JPEGImages" / f"{image}.jpg" for image in chosen]
+    paths = [folder / IMAGES / _file_name(image) for image in chosen]
     xmls = [folder / "Annotations" / f"{image}.xml" for image in chosen]
     sizes = file_sizes(paths, what="images", source=str(list_file))
     file_sizes(xmls, what="annotations", source=str(list_file))
@@ -113,6 +114,23 @@ def read_voc(
     )
 
 
+def listed_images(root: Path, split: VocSplit) -> tuple[Path, list[str]]:
+    """A split's images without their labels.
+
+    Args:
+        root: ``VOCdevkit``, a folder that holds it, or ``VOCYEAR`` itself.
+        split: Year and list.
+
+    Returns:
+        The folder of the images, and their names in it, in the order of :func:`read_voc`.
+
+    Raises:
+        InputFileError: A folder or the list is missing, or the list cannot be understood.
+    """
+    folder = _year_folder(root, split.year, holding=("ImageSets", IMAGES))
+    return folder / IMAGES, [_file_name(image) for image in _listed(_list_file(folder, split))]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Object:
     """One object of an XML file; ``box`` continuous."""
@@ -130,15 +148,23 @@ class _Picture:
     objects: tuple[_Object, ...]
 
 
-def _year_folder(root: Path, year: int) -> Path:
+def _list_file(folder: Path, split: VocSplit) -> Path:
+    return folder / "ImageSets" / "Main" / f"{split.split}.txt"
+
+
+def _file_name(image: str) -> str:
+    return f"{image}.jpg"
+
+
+def _year_folder(root: Path, year: int, *, holding: tuple[str, ...]) -> Path:
     name = f"VOC{year}"
     candidates = (root / name, root / "VOCdevkit" / name, *([root] if root.absolute().name == name else []))
     for folder in candidates:
-        if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
+        if all((folder / part).is_dir() for part in holding):
             return folder
     raise InputFileError(
         f"there is no {name} in {root}",
-        got="no folder with Annotations and JPEGImages" if root.is_dir() else f"{root} is no folder",
+        got=f"no folder with {' and '.join(holding)}" if root.is_dir() else f"{root} is no folder",
         wanted=f"VOCdevkit, or a folder that holds VOCdevkit/{name}",
         next_step="unpack the archives, and name the folder that holds VOCdevkit; or name another year",
     )

@@ -170,7 +170,7 @@ class _Run:
         with self._autocast():
             loc, conf = self._model(batch.images(self._spec.preprocess, device))
         offsets, classes = assign(batch.boxes.to(device), batch.labels.to(device), self._priors, self._variances)
-        loss = multibox_loss(loc, conf, offsets, classes)
+        loss = multibox_loss(loc, conf, offsets, classes, location_beta=self._recipe.location_beta)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
         if self._recipe.clip_norm:

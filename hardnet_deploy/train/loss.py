@@ -32,7 +32,9 @@ class MultiBoxLoss:
         return self.location + self.confidence
 
 
-def multibox_loss(loc: Tensor, conf: Tensor, offsets: Tensor, classes: Tensor) -> MultiBoxLoss:
+def multibox_loss(
+    loc: Tensor, conf: Tensor, offsets: Tensor, classes: Tensor, *, location_beta: float = 1.0
+) -> MultiBoxLoss:
     """The loss of one batch, in float32.
 
     Of the unmatched default boxes of an image the three hardest per matched one take part, hardest by their own
@@ -43,6 +45,7 @@ def multibox_loss(loc: Tensor, conf: Tensor, offsets: Tensor, classes: Tensor) -
         conf: Shape (N, P, C), logits.
         offsets: Shape (N, P, 4), wanted; read only where ``classes`` is not 0.
         classes: Shape (N, P), wanted; 0 is background.
+        location_beta: Error from which on the smooth L1 loss is linear, in units of the encoding; above 0.
     """
     positive = classes > 0
     logits = conf.float()
@@ -57,6 +60,7 @@ def multibox_loss(loc: Tensor, conf: Tensor, offsets: Tensor, classes: Tensor) -
     matched = int(positive.sum())
     used = positive | negative
     scale = max(matched, 1)
-    location = functional.smooth_l1_loss(loc[positive].float(), offsets[positive], reduction="sum") / scale
+    errors = functional.smooth_l1_loss(loc[positive].float(), offsets[positive], reduction="sum", beta=location_beta)
+    location = errors / scale
     confidence = functional.cross_entropy(logits[used], classes[used], reduction="sum") / scale
     return MultiBoxLoss(location=location, confidence=confidence, matched=matched)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from hardnet_deploy.data.dataset import Dataset
+from hardnet_deploy.data.image_lists import ImageList, open_images
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.errors import AccuracyBudgetError
 from hardnet_deploy.evaluate.detections import DetectionsParity, compare_detections
 from hardnet_deploy.evaluate.tolerances import BY_PRECISION, SHOWN_SCORE, PrecisionTolerances
-from hardnet_deploy.models import class_names, registry
+from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.nms.matching import DetectionSet
-from hardnet_deploy.specs import BACKGROUND
 from hardnet_deploy.workflows.parity_comparable import common_thresholds, differences, other_thresholds
 from hardnet_deploy.workflows.parity_metric import MetricParity, compare_metric
 from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request, names_model
@@ -55,17 +55,12 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
         code_line = request.code_line if names_model(text) else registry.CODE_LINES[0]
         sides.append(open_side(text, trust=request.trust, code_line=code_line))
     reference, candidate = sides
-    dataset = open_data(
-        request.data,
-        class_names=_class_names(request, reference, candidate),
-        default_split=DEFAULT_SPLIT,
-        count=request.count,
-        progress=partial(progress, "drawing the demo data"),
-    )
-    if request.pictures is not None:
+    dataset = _open(request, reference, candidate, progress)
+    if request.pictures is not None and isinstance(dataset, Dataset):
         refuse_overwriting(request.pictures, dataset)
-    paths = [sample.path for sample in dataset.samples[: request.tensor_images]]
-    tensors = compare_side_tensors(reference, candidate, paths, partial(progress, "comparing tensors"))
+    paths = dataset.paths if isinstance(dataset, ImageList) else [sample.path for sample in dataset.samples]
+    first = paths[: request.tensor_images]
+    tensors = compare_side_tensors(reference, candidate, first, partial(progress, "comparing tensors"))
     failures = [Failure(part="sides", what=what) for what in differences(reference.engine, candidate.engine)]
     thresholds = other_thresholds(reference.engine, candidate.engine)
     if not request.allow_other_thresholds:
@@ -84,26 +79,34 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
         failures=tuple(failures),
         notes=(*notes, *_small(request, dataset)),
     )
-    if reference.engine.head is None or candidate.engine.head is None:
+    if isinstance(dataset, ImageList):
         return result
-    return _with_detections(result, progress, same_thresholds=not thresholds)
+    return _with_detections(result, dataset, progress, same_thresholds=not thresholds)
 
 
-def _class_names(request: ParityRequest, reference: Side, candidate: Side) -> tuple[str, ...]:
-    """Of the labels: the reference's; for a backbone, which has none, those of the data."""
-    if reference.engine.head is None:
-        known = {"coco": class_names.COCO, "voc": class_names.VOC, "demo": class_names.DEMO}
-        return (BACKGROUND, *known.get(request.data.partition(":")[0], class_names.COCO))
-    return reference.engine.class_names or candidate.engine.class_names
+def _open(request: ParityRequest, reference: Side, candidate: Side, progress: Progress) -> Dataset | ImageList:
+    """Labelled images; where a side is a backbone, which detects nothing, images alone."""
+    drawing = partial(progress, "drawing the demo data")
+    if reference.engine.head is None or candidate.engine.head is None:
+        return open_images(request.data, default_split=DEFAULT_SPLIT, count=request.count, progress=drawing)
+    return open_data(
+        request.data,
+        class_names=reference.engine.class_names or candidate.engine.class_names,
+        default_split=DEFAULT_SPLIT,
+        count=request.count,
+        progress=drawing,
+    )
 
 
-def _small(request: ParityRequest, dataset: Dataset) -> tuple[str, ...]:
+def _small(request: ParityRequest, dataset: Dataset | ImageList) -> tuple[str, ...]:
     wanted = request.tensor_images
     return (f"only {len(dataset)} images, so tensors of no more were compared",) if len(dataset) < wanted else ()
 
 
-def _with_detections(result: ParityResult, progress: Progress, *, same_thresholds: bool) -> ParityResult:
-    request, dataset = result.request, result.dataset
+def _with_detections(
+    result: ParityResult, dataset: Dataset, progress: Progress, *, same_thresholds: bool
+) -> ParityResult:
+    request = result.request
     common = common_thresholds(result.reference.engine, SMALLEST_SCORE_THRESHOLD)
     judged = UPSTREAM if request.postprocess == "upstream" else OWN
     with contextlib.ExitStack() as stack:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from hardnet_deploy.artifacts import versions
 from hardnet_deploy.data.dataset import Dataset
+from hardnet_deploy.data.image_lists import ImageList
 from hardnet_deploy.errors import AccuracyBudgetError, HardnetDeployError, ParityError
 from hardnet_deploy.evaluate.detections import DetectionsParity
 from hardnet_deploy.files import atomic_output, write_durably
@@ -49,7 +50,7 @@ class ParityResult:
         request: The options.
         reference: The side that is trusted.
         candidate: The side in question.
-        dataset: What both were run on.
+        dataset: What both were run on: labelled images; for backbones, images alone.
         tensors: The network's outputs and what is inside.
         detections: Matched detections; None for backbones.
         matched: Which post-processing made them; None for backbones.
@@ -62,7 +63,7 @@ class ParityResult:
     request: ParityRequest
     reference: Side
     candidate: Side
-    dataset: Dataset
+    dataset: Dataset | ImageList
     tensors: TensorsParity
     detections: DetectionsParity | None
     matched: str | None
@@ -115,7 +116,7 @@ class ParityResult:
                 "name": self.dataset.name,
                 "digest": self.dataset.digest,
                 "images": len(self.dataset),
-                "metric": self.dataset.metric,
+                "metric": self.dataset.metric if isinstance(self.dataset, Dataset) else None,
                 "notes": list(self.dataset.notes),
             },
             "tensors": self.tensors.as_dict(),
@@ -128,6 +129,7 @@ class ParityResult:
     def _detections(self) -> dict[str, Any] | None:
         if self.detections is None:
             return None
+        assert isinstance(self.dataset, Dataset)
         record = self.detections.as_dict()
         for image in record["worst_images"]:
             sample = self.dataset.samples[image["index"]]

@@ -13,7 +13,16 @@ from hardnet_deploy.files import sha256_file
 from hardnet_deploy.models import class_names as known_classes
 from hardnet_deploy.models import registry
 from hardnet_deploy.specs import ModelSpec
-from hardnet_deploy.train.recipe import EPOCHS, MOMENTUM, WEIGHT_DECAY, Augmentation, Optimizer, Precision, Recipe
+from hardnet_deploy.train.recipe import (
+    EPOCHS,
+    MOMENTUM,
+    WEIGHT_DECAY,
+    Augmentation,
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+)
 from hardnet_deploy.workflows.export_options import read_classes
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ class TrainRequest:
     weight_decay: float | None = None
     clip_norm: float = 0.0
     warmup_epochs: float | None = None
+    schedule: Schedule = "steps"
+    location_beta: float = 1.0
     augmentation: Augmentation = "ssd"
     amp: Amp = "auto"
     device: str = "auto"
@@ -95,6 +106,8 @@ def resolve_recipe(request: TrainRequest, spec: ModelSpec, device: torch.device)
         weight_decay=decay,
         clip_norm=request.clip_norm,
         warmup_epochs=min(1.0, float(epochs)) if request.warmup_epochs is None else request.warmup_epochs,
+        schedule=request.schedule,
+        location_beta=request.location_beta,
         augmentation=request.augmentation,
         precision=_precision(request.amp, device),
         seed=request.seed,

@@ -31,8 +31,8 @@ def test_the_detectors_tables_are_what_the_recorded_run_measured() -> None:
     weights = ROOT / "hardnet_deploy" / "models" / "weights" / "ssd300-hardnet-demo.safetensors"
     assert result["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert result["data"]["images"] == 2000
-    assert result["coco"]["AP"] > 0.6
-    assert result["coco"]["APs"] > 0.5
+    assert result["coco"]["AP"] >= 0.65
+    assert result["coco"]["APs"] >= 0.5
     lines = {" ".join(_what_matters(line.split())) for line in text.replace("\\\n    ", "").splitlines()}
     assert result["training"]
     for run in result["training"]:

@@ -58,6 +58,16 @@ def test_offsets_of_background_do_not_matter() -> None:
     assert torch.equal(before.total, after.total)
 
 
+def test_a_small_beta_weighs_small_errors_of_boxes_by_their_size() -> None:
+    loc, conf, offsets, classes = _case(4, (6,))
+    beta = 1e-3
+    found = multibox_loss(loc, conf, offsets, classes, location_beta=beta)
+    errors = (loc - offsets)[classes > 0].abs()
+    assert (errors > beta).all()
+    assert float(found.location) == pytest.approx(float((errors - beta / 2).sum() / 6), rel=ROUNDING)
+    assert torch.equal(found.confidence, multibox_loss(loc, conf, offsets, classes).confidence)
+
+
 def test_more_matches_than_negatives_take_all_negatives() -> None:
     loc, conf, offsets, classes = _case(5, (30,))
     losses = functional.cross_entropy(conf[0], classes[0], reduction="sum") / 30

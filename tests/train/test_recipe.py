@@ -1,6 +1,7 @@
 """The recipe's numbers are upstream's, and values that make no sense are refused."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -28,9 +29,23 @@ def test_the_rate_rises_linearly_while_warming_up() -> None:
     assert recipe.learning_rate_at(100, steps_per_epoch=100) == 1.0
 
 
+def test_a_cosine_falls_from_the_full_rate_to_nearly_nothing_and_never_rises() -> None:
+    recipe = Recipe(epochs=10, learning_rate=1.0, warmup_epochs=1.0, schedule="cosine")
+    rates = [recipe.learning_rate_at(step, steps_per_epoch=100) for step in range(1000)]
+    assert rates[:101] == [
+        dataclasses.replace(recipe, schedule="steps").learning_rate_at(step, steps_per_epoch=100) for step in range(101)
+    ]
+    assert rates[100] == 1.0
+    assert rates[550] == pytest.approx(0.5)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[100:]))
+    assert 0 < rates[-1] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("location_beta", 0.0),
+        ("location_beta", float("nan")),
         ("epochs", 0),
         ("batch", 0),
         ("learning_rate", 0.0),

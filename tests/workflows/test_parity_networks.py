@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from parity_pair import SPEC, change, pair
+from parity_pair import PICTURES, SPEC, change, pair
 
+from hardnet_deploy.errors import UsageError
 from hardnet_deploy.evaluate import layers
 from hardnet_deploy.evaluate.tolerances import INNER_TENSOR
 from hardnet_deploy.export.onnx_export import build_graph
@@ -40,10 +41,8 @@ def one_thread() -> Iterator[None]:
 
 
 def compare(candidate: Path | str, *, reference: Path | str | None = None, **options: Any) -> ParityResult:
-    settings: dict[str, Any] = {"count": IMAGES, "tensor_images": 1, "resamples": 20} | options
-    request = ParityRequest(
-        reference=str(reference or pair().file), candidate=str(candidate), data=pair().data, **settings
-    )
+    settings: dict[str, Any] = {"count": IMAGES, "tensor_images": 1, "resamples": 20, "data": pair().data} | options
+    request = ParityRequest(reference=str(reference or pair().file), candidate=str(candidate), **settings)
     return run_parity(request, lambda *_: None)
 
 
@@ -217,12 +216,25 @@ def test_a_backbone_is_compared_by_its_tensors_alone_and_is_no_detector(tmp_path
     assert [one.name for one in result.tensors.outputs] == ["images", "logits"]
     assert result.detections is None
     assert result.metric is None
-    assert result.as_dict()["metric"] is None
+    document = result.as_dict()
+    assert document["metric"] is None
+    assert document["data"]["name"] == f"{pair().data}:val2017, first {IMAGES} of {PICTURES} images"
+    assert document["data"]["images"] == IMAGES
+    assert document["data"]["metric"] is None
+    folder = compare(file, reference=file, data=str(pair().folder / "coco" / "val2017"))
+    assert folder.passed, sentences(folder)
+    assert folder.as_dict()["data"]["digest"] == document["data"]["digest"]  # the same images
 
     result = compare(file)
     assert result.exit_code == 5
     assert "the reference is a detector, the candidate a backbone" in sentences(result)
     assert "no common outputs" in sentences(result)
+
+
+@SLOW
+def test_detectors_are_not_compared_on_images_without_labels() -> None:
+    with pytest.raises(UsageError, match="names no labelled data"):
+        compare(pair().file, data=str(pair().folder / "coco" / "val2017"))
 
 
 def inner(model: onnx.ModelProto, batch: int | None = 1) -> OnnxInner:

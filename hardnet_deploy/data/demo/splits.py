@@ -11,7 +11,7 @@ from hardnet_deploy.errors import UsageError
 SCENES_VERSION: Final = 1
 """Raised with every change of what a scene looks like: cached data of another version is drawn anew."""
 
-SPLIT_SIZES: Final = {"train": 8000, "calibration": 500, "search": 1000, "val": 2000}
+SPLIT_SIZES: Final = {"train": 15000, "calibration": 500, "search": 1000, "val": 2000}
 _SPLIT_NUMBERS: Final = {"train": 1, "calibration": 2, "search": 3, "val": 4}
 
 
