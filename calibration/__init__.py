@@ -1,5 +1,4 @@
-"""Ranges of activations for INT8, measured on any ONNX model.
+"""Ranges of activations for INT8, measured on any ONNX model, and what is written from them.
 
-A leaf: it imports nothing of ``hardnet_deploy``. Nothing is here yet; the table, the histogram methods and their
-writings arrive with the INT8 engines.
+A leaf: it imports nothing of ``hardnet_deploy``.
 """

@@ -1,0 +1,123 @@
+"""From measurements to a table and to advice: which ranges still move, and which tensors saturate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_up_table import table
+
+from calibration.collect import Measured
+from calibration.errors import CalibrationError
+from calibration.histogram import MagnitudeHistogram
+from calibration.methods import thresholds
+from calibration.summary import MANY_SATURATED, Movement, movements, saturating, snapshot, statistics, wants_snapshot
+from calibration.table import METHODS, Snapshot
+
+
+def measured(values: object, *, low: float | None = None, high: float | None = None) -> Measured:
+    array = np.asarray(values, np.float32)
+    histogram = MagnitudeHistogram()
+    histogram.add(array)
+    return Measured(
+        minimum=float(array.min()) if low is None else low,
+        maximum=float(array.max()) if high is None else high,
+        histogram=histogram,
+    )
+
+
+def noise(seed: int) -> Measured:
+    return measured(np.random.default_rng(seed).standard_normal(5000))
+
+
+class TestStatistics:
+    def test_of_every_tensor_by_every_method(self) -> None:
+        given = {"a": noise(1), "b": noise(2)}
+        found = statistics(given)
+        assert list(found) == ["a", "b"]
+        for name, one in found.items():
+            assert (one.minimum, one.maximum) == (given[name].minimum, given[name].maximum)
+            assert one.elements == 5000
+            assert one.thresholds == thresholds(given[name].histogram, given[name].largest)
+            assert set(one.thresholds) == set(one.saturated) == set(METHODS)
+            for method in METHODS:
+                assert one.saturated[method] == given[name].histogram.share_above(one.thresholds[method])
+
+    @pytest.mark.parametrize(("low", "high"), [(-1.0, 77.0), (-77.0, 1.0)])
+    def test_an_extreme_that_the_sample_missed_is_kept(self, low: float, high: float) -> None:
+        one = statistics({"a": measured(np.linspace(-1, 1, 999), low=low, high=high)})["a"]
+        assert (one.minimum, one.maximum) == (low, high)
+        assert one.thresholds["minmax"] == 77.0
+        assert one.saturated["minmax"] == 0
+        assert all(0 < one.thresholds[method] <= 77.0 for method in METHODS)
+        assert one.thresholds["percentile"] < 2
+
+    def test_an_extreme_of_a_sample_of_zeros(self) -> None:
+        one = statistics({"a": measured(np.zeros(99), high=3.0)})["a"]
+        assert one.thresholds == dict.fromkeys(METHODS, 3.0)
+
+    def test_a_tensor_that_was_always_zero(self) -> None:
+        one = statistics({"a": measured(np.zeros(9))})["a"]
+        assert one.thresholds == dict.fromkeys(METHODS, 0.0)
+        assert one.saturated == dict.fromkeys(METHODS, 0.0)
+
+    def test_nothing_measured_is_refused(self) -> None:
+        with pytest.raises(CalibrationError, match="no value was measured"):
+            statistics({"a": Measured(histogram=MagnitudeHistogram())})
+
+
+class TestSnapshots:
+    def test_are_wanted_at_doubling_counts(self) -> None:
+        assert [count for count in range(600) if wants_snapshot(count)] == [32, 64, 128, 256, 512]
+
+    def test_hold_every_methods_thresholds(self) -> None:
+        given = {"a": noise(1), "b": noise(2)}
+        found = snapshot(given, 64)
+        assert tuple(found) == METHODS
+        final = statistics(given)
+        for method, row in found.items():
+            assert row == Snapshot(64, {name: final[name].thresholds[method] for name in given})
+
+
+class TestMovements:
+    def test_by_hand(self) -> None:
+        whole = table(method="minmax", snapshots={})
+        finals = {name: whole.threshold(name) for name in whole.tensors}
+        factors = dict(zip(finals, (0.5, 0.97, 1.04, 1.2), strict=True))
+        rows = (
+            Snapshot(32, {name: final * factors[name] for name, final in finals.items()}),
+            Snapshot(64, finals),
+        )
+        first, second = movements(replace(whole, snapshots={"minmax": rows, "mse": (Snapshot(32, {}),)}))
+        assert (first.images, first.tensor) == (32, next(iter(finals)))
+        assert first.worst == pytest.approx(0.5)
+        assert first.median == pytest.approx(0.2)  # the upper of the two in the middle
+        assert first.settled == 0.5
+        assert second == Movement(images=64, median=0.0, worst=0.0, tensor=second.tensor, settled=1.0)
+
+    def test_of_the_method_in_use_only(self) -> None:
+        whole = table()
+        assert [row.images for row in movements(whole.with_method("mse"))] == [32, 64]
+        assert movements(whole.with_method("minmax")) == ()
+
+    def test_a_tensor_that_ends_at_zero_does_not_count(self) -> None:
+        whole = table(method="minmax")
+        dead = replace(whole.tensors["images"], minimum=0.0, maximum=0.0, thresholds=dict.fromkeys(METHODS, 0.0))
+        alone = replace(whole, tensors={"images": dead}, snapshots={"minmax": (Snapshot(32, {"images": 0.0}),)})
+        assert movements(alone) == ()
+
+
+class TestSaturating:
+    def test_above_one_in_a_thousand_most_first(self) -> None:
+        whole = table(method="minmax")
+        shares = dict(zip(whole.tensors, (0.002, MANY_SATURATED, 0.03, 0.0), strict=True))
+        tensors = {
+            name: replace(one, saturated={**one.saturated, "minmax": shares[name]})
+            for name, one in whole.tensors.items()
+        }
+        names = list(whole.tensors)
+        assert saturating(replace(whole, tensors=tensors)) == ((names[2], 0.03), (names[0], 0.002))
+
+    def test_none(self) -> None:
+        assert saturating(table(method="minmax")) == ()
