@@ -1,8 +1,9 @@
 # ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
 """Does the parser of a target accept this graph, and is the graph clean?
 
-``check_graph`` answers for a target without TensorRT being there, from ``parser_table`` and ``node_rules``; it is a
-lint, not a build: what it accepts can still fail on the device for want of memory or of a kernel.
+``check_graph`` answers for a target without TensorRT being there, from ``parser_table``, ``node_rules`` and, for INT8,
+``qdq_rules`` and ``qdq_fusion``. It is a lint, not a build: what it accepts can still fail on the device for want of
+memory or of a kernel.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from hardnet_deploy.export.graph_builder import BATCH_AXIS
 from hardnet_deploy.export.graph_view import Finding, GraphView, Severity, dtype_name, label
 from hardnet_deploy.export.node_rules import NODE_RULES, check_plugin
 from hardnet_deploy.export.parser_table import PARSERS, ParserRow
+from hardnet_deploy.export.qdq_fusion import check_onnxruntime_fusion
+from hardnet_deploy.export.qdq_rules import check_places
 from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.targets import Target
 
@@ -72,8 +75,11 @@ def check_graph(model: onnx.ModelProto, target: Target) -> GraphCheckReport:
             for finding in _check_parser(view, PARSERS[family], target)
             if (finding.node, finding.rule) not in told
         ]
-    if not target.uses_tensorrt:
+    if target.uses_tensorrt:
+        findings += check_places(view, target)
+    else:
         findings += _check_onnxruntime(view, target)
+        findings += check_onnxruntime_fusion(view)
     errors_first = sorted(findings, key=lambda finding: finding.severity != "error")
     return GraphCheckReport(target=target.name, findings=tuple(errors_first))
 

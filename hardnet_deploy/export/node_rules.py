@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from hardnet_deploy.export.graph_view import Finding, GraphView, Severity, attributes, dtype_name, label
+from hardnet_deploy.export.graph_view import Finding, GraphView, attributes, dtype_name, node_finding
 from hardnet_deploy.export.parser_table import (
     MIN_PLUGIN_SCORE_SOURCE,
     PLUGIN_ATTRIBUTES,
@@ -21,6 +19,7 @@ from hardnet_deploy.export.parser_table import (
     TOPK_SOURCE,
     ParserRow,
 )
+from hardnet_deploy.export.qdq_rules import check_parameters
 from hardnet_deploy.nms.efficient import PLUGIN_OP, SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.targets import Target
 
@@ -30,15 +29,9 @@ if TYPE_CHECKING:
 Rule = Callable[["onnx.NodeProto", GraphView, ParserRow, Target], Iterator[Finding]]
 
 _OPERATORS_10 = "onnx/onnx-tensorrt@10.0-GA:docs/operators.md"
-_QDQ_SOURCE = "onnx/onnx-tensorrt@8.6-GA:builtin_op_importers.cpp (QuantDequantLinearHelper)"
-_INPUTS_OF_QDQ = 3
 _AXES_INPUT_OF_SLICE = 3
 _PLUGIN_INPUTS = (2, 3)
 _PLUGIN_OUTPUTS = 4
-
-
-def _finding(severity: Severity, node: onnx.NodeProto, rule: str, message: str, source: str) -> Finding:
-    return Finding(severity=severity, node=label(node), rule=rule, message=message, source=source)
 
 
 def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, target: Target) -> Iterator[Finding]:
@@ -52,7 +45,7 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
     values = attributes(node)
     missing = [name for name in PLUGIN_ATTRIBUTES if name not in values]
     if missing:
-        yield _finding(
+        yield node_finding(
             "error",
             node,
             "plugin-attributes",
@@ -60,7 +53,7 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
             PLUGIN_SOURCE,
         )
     if len(node.input) not in _PLUGIN_INPUTS or len(node.output) != _PLUGIN_OUTPUTS:
-        yield _finding(
+        yield node_finding(
             "error",
             node,
             "plugin-arity",
@@ -69,7 +62,7 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
             PLUGIN_SOURCE,
         )
     if values.get("score_threshold", 1.0) < SMALLEST_SCORE_THRESHOLD:
-        yield _finding(
+        yield node_finding(
             "error",
             node,
             "plugin-score-threshold",
@@ -78,11 +71,11 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
             MIN_PLUGIN_SCORE_SOURCE,
         )
     if values.get("iou_threshold", 1.0) <= 0 or values.get("max_output_boxes", 1) <= 0:
-        yield _finding(
+        yield node_finding(
             "error", node, "plugin-range", "iou_threshold and max_output_boxes must be positive", PLUGIN_SOURCE
         )
     if target.nms_candidate_cap is not None and values.get("max_output_boxes", 1) > target.nms_candidate_cap:
-        yield _finding(
+        yield node_finding(
             "warning",
             node,
             "plugin-candidate-cap",
@@ -91,7 +84,7 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
             target.sources["nms_candidate_cap"],
         )
     if row is not None and row.family == "8.2" and values.get("class_agnostic", 0) != 0:
-        yield _finding(
+        yield node_finding(
             "error",
             node,
             "plugin-class-agnostic",
@@ -103,13 +96,13 @@ def check_plugin(node: onnx.NodeProto, _view: GraphView, row: ParserRow | None, 
 def _pooling(node: onnx.NodeProto, _view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     values = attributes(node)
     if any(dilation != 1 for dilation in values.get("dilations", [])):
-        yield _finding("error", node, "pool-dilations", "pooling dilations must be 1", _OPERATORS_10)
+        yield node_finding("error", node, "pool-dilations", "pooling dilations must be 1", _OPERATORS_10)
     if len(values.get("kernel_shape", [1, 1])) not in {2, 3}:
-        yield _finding("error", node, "pool-rank", "only 2D and 3D pooling is imported", row.source)
+        yield node_finding("error", node, "pool-rank", "only 2D and 3D pooling is imported", row.source)
     if len([output for output in node.output if output]) > 1:
-        yield _finding("error", node, "pool-indices", "the output Indices is not imported", row.source)
+        yield node_finding("error", node, "pool-indices", "the output Indices is not imported", row.source)
     if values.get("ceil_mode", 0) and any(values.get("pads", [])):
-        yield _finding(
+        yield node_finding(
             "warning",
             node,
             "pool-ceil-padding",
@@ -120,22 +113,17 @@ def _pooling(node: onnx.NodeProto, _view: GraphView, row: ParserRow, _target: Ta
 
 def _convolution(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     if row.family == "8.2" and not view.is_weight(node.input[1]):
-        yield _finding("error", node, "conv-weights", "weights must be an initialiser", row.source)
+        yield node_finding("error", node, "conv-weights", "weights must be an initialiser", row.source)
     kernel = attributes(node).get("kernel_shape")
     if row.family.startswith("8") and kernel is not None and len(kernel) not in {2, 3}:
-        yield _finding("error", node, "conv-rank", "only 2D and 3D convolutions are imported", row.source)
-    bias = node.input[2] if len(node.input) > 2 else ""
-    if bias and not view.is_constant(bias) and view.is_weight(bias):
-        yield _finding(
-            "error", node, "conv-bias-quantised", "the bias must stay a float initialiser, outside of Q/DQ", _QDQ_SOURCE
-        )
+        yield node_finding("error", node, "conv-rank", "only 2D and 3D convolutions are imported", row.source)
 
 
 def _resize(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     values = attributes(node)
     for name, allowed in RESIZE_ALLOWED.items():
         if values.get(name, allowed[0]) not in allowed:
-            yield _finding(
+            yield node_finding(
                 "error",
                 node,
                 "resize-attribute",
@@ -143,9 +131,9 @@ def _resize(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Targ
                 row.source,
             )
     if values.get("antialias", 0):
-        yield _finding("error", node, "resize-antialias", "antialiasing is not imported", row.source)
+        yield node_finding("error", node, "resize-antialias", "antialiasing is not imported", row.source)
     if row.family == "8.2" and not all(view.is_constant(name) for name in node.input[2:] if name):
-        yield _finding(
+        yield node_finding(
             "error",
             node,
             "resize-constant",
@@ -158,25 +146,25 @@ def _topk(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target
     count = view.constant(node.input[1]) if len(node.input) > 1 else None
     if count is None:
         if row.family == "8.2":
-            yield _finding("error", node, "topk-constant", "K must be an initialiser", row.source)
+            yield node_finding("error", node, "topk-constant", "K must be an initialiser", row.source)
     elif int(count.reshape(-1)[0]) >= TOPK_LIMIT:
-        yield _finding(
+        yield node_finding(
             "error", node, "topk-limit", f"K is {int(count.reshape(-1)[0])}, the limit is {TOPK_LIMIT - 1}", TOPK_SOURCE
         )
     if attributes(node).get("sorted", 1) != 1:
-        yield _finding("error", node, "topk-sorted", "sorted must be 1", TOPK_SOURCE)
+        yield node_finding("error", node, "topk-sorted", "sorted must be 1", TOPK_SOURCE)
 
 
 def _constant_axes(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     axes = node.input[_AXES_INPUT_OF_SLICE if node.op_type == "Slice" else 1 :][:1]
     if axes and axes[0] and not view.is_constant(axes[0]):
-        yield _finding("error", node, "constant-axes", "axes must be an initialiser", row.source)
+        yield node_finding("error", node, "constant-axes", "axes must be an initialiser", row.source)
 
 
 def _constant_of_shape(node: onnx.NodeProto, _view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     value = attributes(node).get("value")
     if value is not None and row.casts_int64 and dtype_name(value.data_type) != "FLOAT":
-        yield _finding("error", node, "constant-of-shape", "only float32 is imported", row.source)
+        yield node_finding("error", node, "constant-of-shape", "only float32 is imported", row.source)
 
 
 def _inference_only(node: onnx.NodeProto, view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
@@ -185,49 +173,13 @@ def _inference_only(node: onnx.NodeProto, view: GraphView, row: ParserRow, _targ
         mode = view.constant(node.input[2])
         training = mode is None or bool(mode.reshape(-1)[0])
     if training:
-        yield _finding("error", node, "training-mode", "only inference is imported", row.source)
+        yield node_finding("error", node, "training-mode", "only inference is imported", row.source)
 
 
 def _cast(node: onnx.NodeProto, _view: GraphView, row: ParserRow, _target: Target) -> Iterator[Finding]:
     dtype = dtype_name(attributes(node)["to"])
     if dtype not in row.dtypes:
-        yield _finding("error", node, "cast-dtype", f"a cast to {dtype} is not imported", row.source)
-
-
-def _quantisation(node: onnx.NodeProto, view: GraphView, _row: ParserRow, target: Target) -> Iterator[Finding]:
-    if target.precisions["int8"] == "refused":
-        yield _finding(
-            "error",
-            node,
-            "qdq-hardware",
-            f"{target.device} has no int8 hardware, and a network with {node.op_type} does not build without; use fp16",
-            "https://github.com/NVIDIA/TensorRT/issues/3157",
-        )
-        return
-    if len(node.input) != _INPUTS_OF_QDQ or not node.input[-1]:
-        yield _finding(
-            "error",
-            node,
-            "qdq-inputs",
-            "the zero point must be written: TensorRT 8.2 takes exactly three inputs, and ONNX means uint8 without one",
-            _QDQ_SOURCE,
-        )
-        return
-    zero_dtype = dtype_name(view.dtype(node.input[2]))
-    if zero_dtype != "INT8":
-        yield _finding("error", node, "qdq-dtype", f"the zero point is {zero_dtype}; it must be INT8", _QDQ_SOURCE)
-    scale, zero = view.constant(node.input[1]), view.constant(node.input[2])
-    if scale is None or zero is None:
-        yield _finding("error", node, "qdq-constant", "scale and zero point must be initialisers", _QDQ_SOURCE)
-        return
-    if np.any(zero != 0):
-        yield _finding("error", node, "qdq-zero-point", "the zero point must be 0", _QDQ_SOURCE)
-    if not np.all(scale > 0):
-        yield _finding("error", node, "qdq-scale", "every scale must be positive", _QDQ_SOURCE)
-    if zero.size != scale.size:
-        yield _finding("error", node, "qdq-size", "scale and zero point must be of one size", _QDQ_SOURCE)
-    if scale.size > 1 and not view.is_weight(node.input[0]):
-        yield _finding("error", node, "qdq-per-channel", "activations have one scale for the whole tensor", _QDQ_SOURCE)
+        yield node_finding("error", node, "cast-dtype", f"a cast to {dtype} is not imported", row.source)
 
 
 NODE_RULES: Final[Mapping[str, Rule]] = MappingProxyType(
@@ -249,7 +201,7 @@ NODE_RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "ConstantOfShape": _constant_of_shape,
         "Dropout": _inference_only,
         "BatchNormalization": _inference_only,
-        "QuantizeLinear": _quantisation,
-        "DequantizeLinear": _quantisation,
+        "QuantizeLinear": check_parameters,
+        "DequantizeLinear": check_parameters,
     }
 )
