@@ -13,7 +13,8 @@ from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, counting, emit, emit_json, guarded, note
 
 if TYPE_CHECKING:
-    from hardnet_deploy.workflows.demo import DemoResult, DemoRun
+    from hardnet_deploy.workflows.demo import DemoResult
+    from hardnet_deploy.workflows.parity_result import ParityResult
 
 
 @guarded
@@ -25,7 +26,7 @@ def demo(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Take the trained demo detector the whole way on the CPU: export it three ways, hold each against PyTorch."""
+    """Take the trained demo detector the whole way on the CPU: exports and an INT8 engine, each against PyTorch."""
     from hardnet_deploy.workflows.demo import IMAGES, run_demo
 
     del debug
@@ -44,22 +45,32 @@ def demo(
 
 
 def summary(result: DemoResult) -> Iterator[str]:
-    """A row for PyTorch and for each export."""
+    """A row for PyTorch, for each export and for the INT8 engine."""
+    from hardnet_deploy.workflows.demo import INT8_NAME
+
     data = result.runs[0].parity.dataset
     yield f"{result.model} on {data.name} (digest {data.digest[:12]})"
     yield ""
     yield f"{'':<21} {'mAP':>6}  {'relative drop (95 %)':<28} {'matched':>9}  {'worst layer':>11}  parity"
     reference = result.reference_map
     yield f"{'PyTorch':<21} {'none' if reference is None else f'{reference:.4f}':>6}"
-    yield from (_row(run) for run in result.runs)
+    yield from (_row(run.variant.name, run.parity) for run in result.runs)
+    int8 = result.int8
+    yield _row(INT8_NAME, int8.parity)
     yield ""
+    yield (
+        f"{'speed':<21} {int8.float_ms:.1f} ms in float, {int8.int8_ms:.1f} ms in INT8: {int8.speed_up:.2f}x, "
+        f"{int8.threads} threads, timed in turn"
+    )
     for run in result.runs:
         yield f"{run.variant.file:<21} {run.export.path} with its manifest; report {run.report.name}"
+    share = 100 * int8.build.macs_int8
+    yield f"{int8.build.plan.output.name:<21} {int8.build.plan.output}, {share:.1f} % of the arithmetic in INT8"
     yield f"{'picture':<21} {result.picture}"
 
 
-def _row(run: DemoRun) -> str:
-    metric, detections = run.parity.metric, run.parity.detections
+def _row(name: str, parity: ParityResult) -> str:
+    metric, detections = parity.metric, parity.detections
     candidate = metric.separation.own.candidate if metric else None
     drop = metric.drop if metric else None
     change = "none"
@@ -68,8 +79,8 @@ def _row(run: DemoRun) -> str:
         change = f"{drop.drop:+.1e} ({low:+.1e} to {high:+.1e})"
     boxes = detections.everything if detections else None
     share = f"{100 * boxes.matched_reference / boxes.reference:.2f} %" if boxes and boxes.reference else "none"
-    worst = run.parity.tensors.layers.worst
+    worst = parity.tensors.layers.worst
     layer = f"{worst[0].error:.1e}" if worst else "none"
-    verdict = "passed" if run.parity.passed else f"FAILED, exit code {run.parity.exit_code}"
+    verdict = "passed" if parity.passed else f"FAILED, exit code {parity.exit_code}"
     figure = "none" if candidate is None else f"{candidate:.4f}"
-    return f"{run.variant.name:<21} {figure:>6}  {change:<28} {share:>9}  {layer:>11}  {verdict}"
+    return f"{name:<21} {figure:>6}  {change:<28} {share:>9}  {layer:>11}  {verdict}"

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from hardnet_deploy import __version__
+from hardnet_deploy.cli.build_engine_cmd import build_engine
+from hardnet_deploy.cli.calibrate_cmd import calibrate
 from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit, emit_json, json_was_emitted
 from hardnet_deploy.cli.demo_cmd import demo
 from hardnet_deploy.cli.demo_data_cmd import demo_data
@@ -17,6 +19,7 @@ from hardnet_deploy.cli.evaluate_cmd import evaluate
 from hardnet_deploy.cli.export_cmd import export
 from hardnet_deploy.cli.models_cmd import models
 from hardnet_deploy.cli.parity_cmd import parity
+from hardnet_deploy.cli.sensitivity_cmd import sensitivity
 from hardnet_deploy.cli.targets_cmd import targets
 from hardnet_deploy.cli.train_cmd import train
 from hardnet_deploy.errors import UsageError
@@ -28,7 +31,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (models, targets, doctor, export, detect, evaluate, parity, train, demo_data, demo):
+COMMANDS = (
+    models,
+    targets,
+    doctor,
+    export,
+    calibrate,
+    sensitivity,
+    build_engine,
+    detect,
+    evaluate,
+    parity,
+    train,
+    demo_data,
+    demo,
+)
+for command in COMMANDS:
     app.command(epilog=EXIT_CODE_HELP)(command)
 
 

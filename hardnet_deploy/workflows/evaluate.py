@@ -14,6 +14,7 @@ from hardnet_deploy.evaluate.coco_metric import CocoClass, CocoScores, coco_scor
 from hardnet_deploy.evaluate.metrics import scores
 from hardnet_deploy.evaluate.voc_metric import voc_scores
 from hardnet_deploy.models import registry
+from hardnet_deploy.workflows.judged_apart import refuse_images_it_was_made_with
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.post_process import Postprocess
 from hardnet_deploy.workflows.run_engine import DetectionRun, detect_dataset
@@ -151,6 +152,7 @@ def run_evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
         metric=request.metric,
         progress=lambda done, total: progress("drawing the demo data", done, total),
     )
+    refuse_images_it_was_made_with(engine, dataset.name)
     with (
         engine.runner,
         detect_dataset(

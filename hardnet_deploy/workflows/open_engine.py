@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.artifacts import UNTRAINED, hold_against_manifest, read_content
+from hardnet_deploy.artifacts import UNTRAINED, Manifest, hold_against_manifest, read_content
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
@@ -44,6 +44,7 @@ class OpenEngine:
         code_line: Which repository's network PyTorch runs; None for an artifact, which has it in its graph.
         model: An artifact's graph, for those who look inside; None for PyTorch.
         network: PyTorch's module, likewise; None for an artifact.
+        manifest: An artifact's; None for PyTorch, and where ``--trust`` let it be missing.
     """
 
     label: str
@@ -60,6 +61,7 @@ class OpenEngine:
     code_line: str | None = None
     model: onnx.ModelProto | None = None
     network: nn.Module | None = None
+    manifest: Manifest | None = None
 
     def class_name(self, class_id: int) -> str:
         """Name of a class; its number where the list is too short."""
@@ -205,6 +207,7 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
         sha256=artifact.sha256,
         warning=warning,
         model=model,
+        manifest=manifest,
     )
 
 

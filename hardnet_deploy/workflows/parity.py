@@ -18,6 +18,7 @@ from hardnet_deploy.evaluate.tolerances import BY_PRECISION, SHOWN_SCORE, Precis
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.nms.matching import DetectionSet
+from hardnet_deploy.workflows.judged_apart import refuse_images_it_was_made_with
 from hardnet_deploy.workflows.parity_comparable import common_thresholds, differences, other_thresholds
 from hardnet_deploy.workflows.parity_metric import MetricParity, compare_metric
 from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request, names_model
@@ -56,6 +57,8 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
         sides.append(open_side(text, trust=request.trust, code_line=code_line))
     reference, candidate = sides
     dataset = _open(request, reference, candidate, progress)
+    for side in (reference, candidate):
+        refuse_images_it_was_made_with(side.engine, dataset.name)
     if request.pictures is not None and isinstance(dataset, Dataset):
         refuse_overwriting(request.pictures, dataset)
     paths = dataset.paths if isinstance(dataset, ImageList) else [sample.path for sample in dataset.samples]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hardnet_deploy.cli.main import app
 from hardnet_deploy.data.images import load_image
+from hardnet_deploy.workflows.demo import INT8_BUDGET
 
 MODEL = "ssd300-hardnet-demo"
 
@@ -49,11 +50,18 @@ def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         report = json.loads(Path(run["report"]).read_text(encoding="utf-8"))
         assert report["candidate"]["sha256"] == run["sha256"]
     assert record["mAP"] > 0.5
+    int8 = record["int8"]
+    assert int8["passed"] is True
+    assert int8["macs_in_int8"] == 1.0
+    assert int8["mAP"] == pytest.approx(record["mAP"], rel=INT8_BUDGET)
+    assert int8["timing"]["runs"] > 0
+    assert int8["timing"]["speed_up"] > 0
     assert load_image(record["picture"]).ndim == 3
     made = set(files(Path("out")))
     exports = ("unfused", "fused", "fused-onnx-nms")
     assert made == {
         "detections.png",
         *(f"{name}.onnx{end}" for name in exports for end in ("", ".json")),
-        *(f"{name}.parity.json" for name in exports),
+        *(f"{name}.parity.json" for name in (*exports, "int8")),
+        *(f"int8.{end}" for end in ("onnx", "onnx.json", "calib.json")),
     }

@@ -1,0 +1,96 @@
+"""What ONNX Runtime makes of a graph on this machine: which convolutions really run in INT8."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hardnet_deploy.errors import ExportError
+
+if TYPE_CHECKING:
+    import onnx
+
+INTEGER_CONVOLUTIONS: Final = frozenset({"QLinearConv", "ConvInteger"})
+FLOAT_CONVOLUTIONS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
+QUANTISED: Final = ".quantized"  # how the stored integers of an initialiser are called
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisedGraph:
+    """What is left after ONNX Runtime's optimisations.
+
+    Args:
+        achieved: For each convolution asked for ``int8`` or ``fp32``.
+        integer_convolutions: How many convolutions compute on integers.
+        float_convolutions: Names of those that compute on floats.
+        float_relus: Names of ReLUs that stand alone, in float.
+        operators: How often each operator occurs.
+    """
+
+    achieved: Mapping[str, str]
+    integer_convolutions: int
+    float_convolutions: tuple[str, ...]
+    float_relus: tuple[str, ...]
+    operators: Mapping[str, int]
+
+
+def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph that ONNX Runtime executes on this machine, every optimisation applied.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the graph.
+    """
+    import onnx as onnx_package
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as folder:
+        path = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # it warns that this file suits this machine only: that is what is asked
+        options.optimized_model_filepath = str(path)
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ExportError("ONNX Runtime does not take the engine's graph", got=reason) from error
+        return onnx_package.load(path)
+
+
+def inspect(optimised: onnx.ModelProto, weights: Mapping[str, str]) -> OptimisedGraph:
+    """Which convolutions became integer ones.
+
+    Args:
+        optimised: What :func:`optimise` gave.
+        weights: Name of each convolution's weight, by the convolution's name. A convolution is recognised by its
+            weight: optimisations rename nodes, not initialisers.
+    """
+    integer: set[str] = set()
+    count = 0
+    floats, relus = [], []
+    operators: dict[str, int] = {}
+    for node in optimised.graph.node:
+        operators[node.op_type] = operators.get(node.op_type, 0) + 1
+        if node.op_type in INTEGER_CONVOLUTIONS:
+            count += 1
+            integer.update(node.input)
+        elif node.op_type in FLOAT_CONVOLUTIONS:
+            floats.append(node.name)
+        elif node.op_type == "Relu":
+            relus.append(node.name)
+    return OptimisedGraph(
+        achieved={name: "int8" if f"{weight}{QUANTISED}" in integer else "fp32" for name, weight in weights.items()},
+        integer_convolutions=count,
+        float_convolutions=tuple(floats),
+        float_relus=tuple(relus),
+        operators=operators,
+    )
+
+
+def fallbacks(found: OptimisedGraph, requested: Iterable[str]) -> tuple[str, ...]:
+    """Convolutions that were to be INT8 and are not."""
+    return tuple(name for name in requested if found.achieved.get(name) != "int8")

@@ -1,0 +1,221 @@
+"""Choices of INT8 layers, measured on labelled images; every result is kept in a file, none is measured twice."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hardnet_deploy.artifacts import versions
+from hardnet_deploy.data.dataset import Dataset
+from hardnet_deploy.data.loading import LoadedImage, load_inputs
+from hardnet_deploy.errors import InputFileError, UsageError
+from hardnet_deploy.evaluate.bootstrap import DropInterval, DropType, paired_drop
+from hardnet_deploy.evaluate.match_table import MatchTable
+from hardnet_deploy.evaluate.metrics import match_tables
+from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
+from hardnet_deploy.runners.ort import OrtRunner
+from hardnet_deploy.tensor_names import CONF, LOC
+from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.quantise import CPU_WRITING, Quantiser
+from hardnet_deploy.workflows.run_engine import detect_dataset
+from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
+
+if TYPE_CHECKING:
+    from calibration.qdq import Choice
+    from calibration.sensitivity import LayerNoise
+    from hardnet_deploy.workflows.open_engine import OpenEngine
+
+Progress = Callable[[str, int, int], None]
+NOISE_IMAGES: Final = 16
+TIMED_RUNS: Final = 20
+PACKAGES: Final = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "Pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One choice of float layers, measured.
+
+    Args:
+        float_layers: Left in float, in topological order.
+        macs_int8: Share of the convolutions' multiply-accumulates in INT8.
+        drop: Of mAP against the float graph.
+        median_ms: Of one image in this process, ONNX Runtime's default threads; for comparing trials, no benchmark.
+        size_bytes: Of the engine.
+    """
+
+    float_layers: tuple[str, ...]
+    macs_int8: float
+    drop: DropInterval
+    median_ms: float
+    size_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "drop": self.drop.as_dict()}
+
+
+class Trials:
+    """Measures choices of one graph, table and data set.
+
+    Args:
+        engine: The float engine, open.
+        quantiser: Of its graph.
+        dataset: Labelled images.
+        drop_type: Of the drop of mAP.
+        record: File in which results are kept; results of anything else in it are not used.
+        progress: Told of (what runs, how much of it is done, how much there is).
+    """
+
+    def __init__(
+        self,
+        engine: OpenEngine,
+        quantiser: Quantiser,
+        dataset: Dataset,
+        drop_type: DropType,
+        record: Path,
+        progress: Progress,
+    ) -> None:
+        self.dataset, self.record = dataset, record
+        self._engine, self._quantiser, self._drop_type, self._progress = engine, quantiser, drop_type, progress
+        self._reference: tuple[MatchTable, ...] | None = None
+        self._identity = {
+            "engine": engine.sha256,
+            "table": sha256_bytes(quantiser.table.to_json().encode()),
+            "concat_scales": quantiser.concat_scales,
+            "writing": CPU_WRITING,
+            "drop_type": drop_type,
+            "data": dataset.digest,
+            "images": len(dataset),
+            "versions": versions(PACKAGES),
+        }
+        self._noise: dict[str, dict[str, float]] = {}
+        self._trials: dict[str, Trial] = {}
+        self._read()
+
+    def ranking(self) -> tuple[LayerNoise, ...]:
+        """Every layer quantised alone, by the noise it makes in the heads' outputs, the most harmful first."""
+        from calibration.qdq import WRITINGS
+        from calibration.sensitivity import layer_noise
+
+        graph = self._quantiser.graph
+        heads = [name for name in (LOC, CONF) if name in graph.producers]
+        outputs = heads or [value.name for value in graph.model.graph.output]
+        paths = [sample.path for sample in self.dataset.samples[:NOISE_IMAGES]]
+        name = graph.model.graph.input[0].name
+        batch = self._engine.batch or 1
+        images = [
+            {name: np.repeat(image.pixels[None], batch, axis=0)}
+            for image in _readable(load_inputs(paths, self._engine.preprocess))
+        ]
+        with calibration_faults():
+            found = layer_noise(
+                graph,
+                self._quantiser.ranges,
+                WRITINGS[CPU_WRITING],
+                images,
+                outputs,
+                done=self._noise,
+                progress=partial(self._progress, "quantising each layer alone"),
+            )
+        self._noise = {one.name: dict(one.sqnr) for one in found}
+        self._write()
+        return found
+
+    def measure(self, choice: Choice, title: str) -> Trial:
+        """What a choice costs.
+
+        Raises:
+            UsageError: The float graph finds nothing in the data.
+        """
+        key = f"{choice.reduced_weights}: {','.join(sorted(choice.float_units))}"
+        if key in self._trials:
+            return self._trials[key]
+        found = self._quantiser.for_cpu(choice)
+        engine = self._running(found.model)
+        reference = self._float_tables()
+        drop = paired_drop(reference, self._tables(engine, title), self.dataset.metric, kind=self._drop_type)
+        if drop is None:
+            raise UsageError(
+                f"the float graph finds nothing in {self.dataset.name}, so no drop can be measured",
+                next_step="use data of the model's classes",
+            )
+        units = self._quantiser.graph.units
+        in_float = sum(unit.macs for unit in units if unit.name in choice.float_units)
+        trial = Trial(
+            float_layers=tuple(unit.name for unit in units if unit.name in choice.float_units),
+            macs_int8=1 - in_float / max(sum(unit.macs for unit in units), 1),
+            drop=drop,
+            median_ms=_median_ms(engine),
+            size_bytes=found.model.ByteSize(),
+        )
+        self._trials[key] = trial
+        self._write()
+        return trial
+
+    def _running(self, model: Any) -> OpenEngine:
+        return dataclasses.replace(self._engine, runner=OrtRunner(model), model=model, sha256=None)
+
+    def _float_tables(self) -> tuple[MatchTable, ...]:
+        if self._reference is None:
+            source = self._quantiser.source
+            self._reference = self._tables(self._running(source.finished(source.model)), "the float graph")
+        return self._reference
+
+    def _tables(self, engine: OpenEngine, title: str) -> tuple[MatchTable, ...]:
+        with detect_dataset(engine, self.dataset, progress=partial(self._progress, title)) as run:
+            return tuple(match_tables(self.dataset, run.detections))
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            stored = json.loads(self.record.read_text(encoding="utf-8"))
+            if stored["identity"] == self._identity:
+                noise = {
+                    layer: {name: float(value) for name, value in outputs.items()}
+                    for layer, outputs in stored["noise"].items()
+                }
+                trials = {key: _trial_from(one) for key, one in stored["trials"].items()}
+                self._noise, self._trials = noise, trials
+
+    def _write(self) -> None:
+        noise = {  # what JSON has no number for stands as text
+            layer: {name: value if math.isfinite(value) else str(value) for name, value in outputs.items()}
+            for layer, outputs in self._noise.items()
+        }
+        trials = {key: asdict(trial) for key, trial in self._trials.items()}
+        text = json.dumps({"identity": self._identity, "noise": noise, "trials": trials}, indent=1, allow_nan=False)
+        with atomic_output(self.record) as temporary:
+            write_durably(temporary, text.encode())
+
+
+def _readable(images: Iterable[LoadedImage | InputFileError]) -> Iterator[LoadedImage]:
+    for image in images:
+        if not isinstance(image, LoadedImage):
+            raise image
+        yield image
+
+
+def _trial_from(stored: Mapping[str, Any]) -> Trial:
+    drop = {**stored["drop"], "two_sided": tuple(stored["drop"]["two_sided"])}
+    return Trial(**{**stored, "float_layers": tuple(stored["float_layers"]), "drop": DropInterval(**drop)})
+
+
+def _median_ms(engine: OpenEngine) -> float:
+    name = engine.runner.inputs[0].name
+    image = seeded_pixels(engine.preprocess, engine.batch or 1)
+    times = []
+    for _ in range(TIMED_RUNS):
+        began = time.perf_counter()
+        engine.runner.infer({name: image})
+        times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times)

@@ -1,0 +1,100 @@
+"""Engines timed beside each other, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_detector import TOY, write_toy
+
+from hardnet_deploy.bench.interleaved import Timing, time_side_by_side
+from hardnet_deploy.errors import TargetError
+from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
+
+IMAGES = seeded_pixels(TOY.preprocess, 1)
+ROUNDS, PER_ROUND = 3, 4
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[str]]]:
+    """Every process that is started; all of them have ended when the test has."""
+    started: list[subprocess.Popen[str]] = []
+
+    class Watched(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    yield started
+    assert started
+    assert all(process.returncode is not None for process in started)
+    assert all(
+        stream is None or stream.closed
+        for process in started
+        for stream in (process.stdin, process.stdout, process.stderr)
+    )
+
+
+def engines(folder: Path, *names: str) -> dict[str, Path]:
+    return {name: write_toy(folder / f"{name}.onnx", nms="onnx") for name in names}
+
+
+def timed(files: dict[str, Path], **options: Any) -> dict[str, Timing]:
+    return time_side_by_side(files, IMAGES, **{"threads": 1, "rounds": ROUNDS, "per_round": PER_ROUND} | options)
+
+
+def test_every_engine_has_its_turn_in_every_round(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    told: list[tuple[int, int]] = []
+    found = timed(engines(tmp_path, "one", "other"), progress=lambda done, total: told.append((done, total)))
+    assert list(found) == ["one", "other"]
+    assert len(processes) == 2
+    for timing in found.values():
+        assert [len(runs) for runs in timing.rounds] == [PER_ROUND] * ROUNDS
+        assert all(value > 0 for runs in timing.rounds for value in runs)
+        assert timing.median_ms > 0
+    assert told == [(number + 1, ROUNDS) for number in range(ROUNDS)]
+
+
+def test_the_median_is_of_all_runs() -> None:
+    assert Timing(rounds=((1.0, 9.0), (2.0,))).median_ms == 2.0
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_engine_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    files = {**engines(tmp_path, "one"), "missing": tmp_path / "missing.onnx"}
+    with pytest.raises(TargetError, match=r"missing\.onnx ended") as caught:
+        timed(files)
+    assert caught.value.exit_code == 3
+    assert "missing.onnx" in (caught.value.got or "")
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_image_of_another_size_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"one\.onnx ended"):
+        time_side_by_side(
+            engines(tmp_path, "one"), np.zeros((1, 3, 8, 8), np.float32), threads=1, rounds=1, per_round=1
+        )
+
+
+def test_a_process_that_ends_between_rounds_is_an_error(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    def end_it(done: int, _total: int) -> None:
+        assert done == 1
+        processes[0].kill()
+        processes[0].wait()
+
+    with pytest.raises(TargetError, match=r"one\.onnx ended"):
+        timed(engines(tmp_path, "one"), progress=end_it)
+
+
+def test_an_interrupt_ends_the_processes(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    def interrupt(_done: int, _total: int) -> None:
+        assert processes[0].poll() is None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        timed(engines(tmp_path, "one"), progress=interrupt)

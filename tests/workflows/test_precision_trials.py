@@ -1,0 +1,171 @@
+"""Trials: what a choice of layers costs, none measured twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_int8 import (
+    DETECTOR,
+    FIRST,
+    HEADS,
+    LAYERS,
+    detector_graph,
+    fill_folder,
+    silent,
+    write_graph,
+)
+
+from calibration.qdq import Choice
+from hardnet_deploy.data.sources import open_data
+from hardnet_deploy.errors import InputFileError, UsageError
+from hardnet_deploy.evaluate.bootstrap import paired_drop
+from hardnet_deploy.workflows import precision_trials
+from hardnet_deploy.workflows.open_engine import open_engine
+from hardnet_deploy.workflows.precision_trials import Trials
+from hardnet_deploy.workflows.quantise import Quantiser, float_graph, read_table
+
+RESAMPLES = 20  # the intervals of real trials need not be good here
+RECORD = Path("r.search.json")
+CHOICE = Choice(float_units=frozenset({FIRST, *HEADS}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(precision_trials, "paired_drop", partial(paired_drop, resamples=RESAMPLES))
+    fill_folder(tmp_path)
+    return tmp_path
+
+
+def real_trials(onnx_file: str = "float.onnx", **options: Any) -> Trials:
+    engine = open_engine(onnx_file)
+    quantiser = Quantiser(
+        float_graph(engine),
+        read_table(Path("float.calib.json")).with_method(options.get("method", "minmax")),
+        concat_scales=options.get("concat_scales", "unified"),
+        preprocess=dataclasses.asdict(engine.preprocess),
+    )
+    data = open_data("coco:coco", class_names=DETECTOR.class_names, count=options.get("count"))
+    return Trials(engine, quantiser, data, options.get("drop_type", "relative"), RECORD, silent)
+
+
+def forbid_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("something was measured again")
+
+    monkeypatch.setattr(precision_trials, "detect_dataset", never)
+    monkeypatch.setattr(Quantiser, "for_cpu", never)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_trial_is_measured_once_and_read_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = real_trials()
+    ranking = first.ranking()
+    trial = first.measure(CHOICE, "a trial")
+    assert {one.name for one in ranking} == set(LAYERS)
+    assert [one.worst for one in ranking] == sorted(one.worst for one in ranking)
+    assert set(ranking[0].sqnr) == {"loc", "conf"}
+    assert trial.float_layers == (FIRST, *HEADS)
+    macs = {one.name: one.macs for one in ranking}
+    in_float = sum(macs[name] for name in trial.float_layers)
+    assert trial.macs_int8 == pytest.approx(1 - in_float / sum(macs.values()))
+    assert abs(trial.drop.drop) < 0.5
+    assert trial.median_ms > 0
+    json.loads(RECORD.read_text(), parse_constant=pytest.fail)
+    forbid_measuring(monkeypatch)
+    second = real_trials()
+    assert second.measure(CHOICE, "a trial") == trial
+    assert second.ranking() == ranking
+
+
+@pytest.mark.usefixtures("folder")
+def test_noise_that_is_no_number_is_kept_too() -> None:
+    trials = real_trials()
+    trials.measure(CHOICE, "a trial")
+    record = json.loads(RECORD.read_text())
+    record["noise"] = {name: {"loc": "inf", "conf": "-inf"} for name in LAYERS}
+    RECORD.write_text(json.dumps(record))
+    assert {value for one in real_trials().ranking() for value in one.sqnr.values()} == {math.inf, -math.inf}
+    json.loads(RECORD.read_text(), parse_constant=pytest.fail)
+    assert math.inf in real_trials().ranking()[0].sqnr.values()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "options", [{"method": "entropy"}, {"concat_scales": "separate"}, {"count": 3}, {"drop_type": "absolute"}]
+)
+def test_results_of_something_else_are_not_used(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    real_trials().measure(CHOICE, "a trial")
+    forbid_measuring(monkeypatch)
+    with pytest.raises(AssertionError, match="measured again"):
+        real_trials(**options).measure(CHOICE, "a trial")
+    with pytest.raises(AssertionError, match="measured again"):
+        real_trials().measure(dataclasses.replace(CHOICE, reduced_weights=True), "a trial")
+
+
+def _without(record: dict[str, Any], part: str) -> str:
+    return json.dumps({name: value for name, value in record.items() if name != part})
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: "",
+        lambda _: "[]",
+        lambda _: "{",
+        lambda _: "[" * 5000,
+        lambda record: json.dumps(record)[:-40],
+        lambda record: _without(record, "noise"),
+        lambda record: _without(record, "identity"),
+        lambda record: json.dumps({**record, "noise": []}),
+        lambda record: json.dumps({**record, "noise": {"base.0": {"loc": "loud"}}}),
+        lambda record: json.dumps({**record, "trials": {key: {} for key in record["trials"]}}),
+        lambda record: json.dumps({**record, "trials": dict.fromkeys(record["trials"])}),
+    ],
+)
+def test_a_damaged_record_is_not_used(damage: Callable[[dict[str, Any]], str]) -> None:
+    real_trials().measure(CHOICE, "a trial")
+    whole = json.loads(RECORD.read_text())
+    RECORD.write_text(damage(whole))
+    seen: list[str] = []
+    trials = real_trials()
+    trials._progress = lambda what, *_: seen.append(what)
+    trials.measure(CHOICE, "a trial")
+    assert "a trial" in seen
+    assert set(json.loads(RECORD.read_text())["trials"]) == set(whole["trials"])
+
+
+@pytest.mark.usefixtures("folder")
+def test_labels_of_which_the_float_graph_finds_nothing_are_an_error() -> None:
+    labels = Path("coco/annotations/instances_val2017.json")
+    document = json.loads(labels.read_text())
+    for one in document["annotations"]:
+        one["bbox"] = [0.0, 0.0, 1.0, 1.0]
+    labels.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="the float graph finds nothing"):
+        real_trials().measure(CHOICE, "a trial")
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_image_that_cannot_be_read_is_named() -> None:
+    trials = real_trials()
+    next(Path("coco/val2017").iterdir()).write_bytes(b"no image")
+    with pytest.raises(InputFileError, match=r"val2017/\d\d\.png"):
+        trials.ranking()
+
+
+@pytest.mark.usefixtures("folder")
+def test_layers_of_a_graph_of_several_images_are_ranked_too() -> None:
+    write_graph(Path("two.onnx"), detector_graph(batch=2))
+    one, two = (
+        {noise.name: noise.worst for noise in real_trials(file).ranking()} for file in ("float.onnx", "two.onnx")
+    )
+    assert two == pytest.approx(one, abs=0.01)  # the same images twice: the same ratio
