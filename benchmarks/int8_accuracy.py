@@ -1,0 +1,216 @@
+"""What INT8 costs the trained demo detector, on validation scenes that neither calibration nor search saw.
+
+    python benchmarks/int8_accuracy.py --save benchmarks/results/int8_accuracy.json
+
+Every row is the drop of COCO mAP against the FP32 graph on the same scenes, with its paired bootstrap interval. The
+``int8`` writing, made for TensorRT, is run by ONNX Runtime here: it shows what the rounding costs, not what TensorRT
+computes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from machine import conditions
+
+from calibration.qdq import Choice
+from calibration.table import METHODS, CalibrationTable
+from hardnet_deploy.data.image_lists import open_images
+from hardnet_deploy.data.images import load_image
+from hardnet_deploy.data.preprocess import preprocess_image
+from hardnet_deploy.data.sources import open_data
+from hardnet_deploy.evaluate.bootstrap import paired_drop
+from hardnet_deploy.evaluate.match_table import MatchTable
+from hardnet_deploy.evaluate.metrics import match_tables
+from hardnet_deploy.evaluate.weighted_ap import mean_average_precision
+from hardnet_deploy.models import registry
+from hardnet_deploy.runners.ort import OrtRunner
+from hardnet_deploy.tensor_names import INPUT
+from hardnet_deploy.workflows.calibrate import CalibrateRequest, calibrate_engine
+from hardnet_deploy.workflows.export import run_export
+from hardnet_deploy.workflows.export_options import ExportRequest
+from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
+from hardnet_deploy.workflows.precision_search import search_precision
+from hardnet_deploy.workflows.precision_trials import Trials
+from hardnet_deploy.workflows.quantise import Quantiser, float_graph
+from hardnet_deploy.workflows.run_engine import detect_dataset
+
+SEARCH_BUDGET = 0.001
+PEER_IMAGES = 100
+
+
+def mean_ap(tables: tuple[MatchTable, ...]) -> float:
+    every_image_once = np.ones((1, len(tables[0].positives)), np.int64)
+    return float(mean_average_precision(tables, every_image_once, "coco")[0])
+
+
+def first_layer(quantiser: Quantiser) -> frozenset[str]:
+    return frozenset(quantiser.layers[:1])
+
+
+def heads(quantiser: Quantiser) -> frozenset[str]:
+    return frozenset(name for name in quantiser.layers if name.startswith(("loc", "conf")))
+
+
+def variants(
+    engine: OpenEngine, table: CalibrationTable, folder: Path, *, search: bool
+) -> Iterator[tuple[str, dict[str, Any], onnx.ModelProto]]:
+    """Name, settings and whole graph of every row."""
+    source = float_graph(engine)
+    preprocess = asdict(engine.preprocess)
+
+    def quantiser(method: Any = table.method, scales: Any = "unified") -> Quantiser:
+        return Quantiser(source, table.with_method(method), concat_scales=scales, preprocess=preprocess)
+
+    for method in METHODS:
+        chosen = quantiser(method)
+        told = {"writing": "uint8", "method": method, "concat_scales": "unified", "float": "none"}
+        yield f"CPU engine, {method}", told, chosen.for_cpu(Choice()).model
+    for scales in ("unified", "separate"):
+        chosen = quantiser(scales=scales)
+        first = first_layer(chosen)
+        told = {"writing": "uint8", "method": table.method, "concat_scales": scales}
+        if scales == "separate":
+            yield "CPU engine, separate concat scales", {**told, "float": "none"}, chosen.for_cpu(Choice()).model
+        else:
+            yield (
+                "CPU engine, first layer in float",
+                {**told, "float": "first layer"},
+                chosen.for_cpu(Choice(float_units=first)).model,
+            )
+            yield (
+                "CPU engine, first layer and heads in float",
+                {**told, "float": "first layer, heads"},
+                chosen.for_cpu(Choice(float_units=first | heads(chosen))).model,
+            )
+            reduced = Choice(reduced_weights=True)
+            yield "CPU engine, 7-bit weights", {**told, "float": "none"}, chosen.for_cpu(reduced).model
+        written = chosen.write(Choice(float_units=first), writing="int8")
+        yield (
+            f"int8 Q/DQ graph, {scales} concat scales",
+            {**told, "writing": "int8", "float": "first layer"},
+            source.finished(written),
+        )
+    for method in ("percentile", "minmax", "mse"):
+        chosen = quantiser(method)
+        told = {"writing": "int8", "method": method, "concat_scales": "unified", "float": "first layer"}
+        written = chosen.write(Choice(float_units=first_layer(chosen)), writing="int8")
+        yield f"int8 Q/DQ graph, {method}", told, source.finished(written)
+    if search:
+        chosen = quantiser()
+        dataset = open_data("demo:search", class_names=engine.class_names)
+        trials = Trials(engine, chosen, dataset, "relative", folder / "search.json", lambda *_: None)
+        found = search_precision(trials, Choice(), SEARCH_BUDGET, "relative")
+        model = chosen.for_cpu(Choice(float_units=frozenset(found.best.float_layers))).model
+        yield (
+            f"CPU engine, --max-drop {SEARCH_BUDGET:g}",
+            {
+                "writing": "uint8",
+                "method": table.method,
+                "concat_scales": "unified",
+                "float": list(found.best.float_layers),
+                "macs_in_int8": found.best.macs_int8,
+                "search": found.as_dict(),
+            },
+            model,
+        )
+    yield "ONNX Runtime quantize_static, uint8", {"writing": "uint8", "float": "none"}, peer(engine, folder)
+
+
+def peer(engine: OpenEngine, folder: Path) -> onnx.ModelProto:
+    """ONNX Runtime's own quantiser on the graph without its NMS, which is put back behind it."""
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+
+    source = float_graph(engine)
+    paths = open_images("demo:calibration", count=PEER_IMAGES).paths
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(paths)
+
+        def get_next(self) -> dict[str, Any] | None:
+            path = next(self._left, None)
+            return None if path is None else {INPUT: preprocess_image(load_image(path), engine.preprocess)[None]}
+
+    onnx.save(source.model, folder / "peer.onnx")
+    quantize_static(
+        str(folder / "peer.onnx"),
+        str(folder / "peer.int8.onnx"),
+        Reader(),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        op_types_to_quantize=["Conv", "Concat", "MaxPool"],
+    )
+    return source.finished(onnx.load(folder / "peer.int8.onnx"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, help="only the first so many validation scenes")
+    parser.add_argument("--calibration", type=int, default=500, help="scenes to calibrate on")
+    parser.add_argument("--no-search", action="store_true")
+    parser.add_argument("--save", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        graph = folder / "demo.onnx"
+        exported = run_export(ExportRequest(model=registry.DEMO_MODEL, output=graph, target="cpu"), lambda *_: None)
+        engine = open_engine(str(graph))
+        calibrated = calibrate_engine(
+            engine, CalibrateRequest(onnx=graph, count=options.calibration), folder / "demo.calib.json", lambda *_: None
+        )
+        dataset = open_data("demo:val", class_names=engine.class_names, count=options.count)
+
+        def tables(model: onnx.ModelProto) -> tuple[MatchTable, ...]:
+            running = dataclasses.replace(engine, runner=OrtRunner(model), model=model, sha256=None)
+            with detect_dataset(running, dataset) as run:
+                return tuple(match_tables(dataset, run.detections))
+
+        source = float_graph(engine)
+        reference = tables(source.finished(source.model))
+        rows: list[dict[str, Any]] = []
+        for title, settings, model in variants(engine, calibrated.table, folder, search=not options.no_search):
+            found = tables(model)
+            drop = paired_drop(reference, found, dataset.metric, kind="relative")
+            assert drop is not None
+            rows.append(
+                {
+                    "row": title,
+                    **settings,
+                    "mAP": mean_ap(found),
+                    "kept": 1 - drop.drop,
+                    "kept_at_least_95": 1 - drop.at_most,
+                    "kept_interval_95": [1 - bound for bound in reversed(drop.two_sided)],
+                    "bytes": model.ByteSize(),
+                }
+            )
+            last = rows[-1]
+            print(f"{title:<46} mAP {last['mAP']:.4f}  kept {100 * last['kept']:.3f} %", file=sys.stderr)
+        result = {
+            "what": f"{registry.DEMO_MODEL}, INT8 against FP32 in ONNX Runtime",
+            "command": ["python", "benchmarks/int8_accuracy.py", *sys.argv[1:]],
+            "conditions": conditions(),
+            "weights_sha256": exported.weights.sha256,
+            "data": {"name": dataset.name, "digest": dataset.digest, "images": len(dataset)},
+            "calibration": calibrated.as_dict() | {"table": None},
+            "fp32_mAP": mean_ap(reference),
+            "rows": rows,
+        }
+    if options.save:
+        options.save.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
