@@ -84,11 +84,6 @@ def variants(
             yield "CPU engine, separate concat scales", {**told, "float": "none"}, chosen.for_cpu(Choice()).model
         else:
             yield (
-                "CPU engine, first layer in float",
-                {**told, "float": "first layer"},
-                chosen.for_cpu(Choice(float_units=first)).model,
-            )
-            yield (
                 "CPU engine, first layer and heads in float",
                 {**told, "float": "first layer, heads"},
                 chosen.for_cpu(Choice(float_units=first | heads(chosen))).model,
@@ -101,7 +96,7 @@ def variants(
             {**told, "writing": "int8", "float": "first layer"},
             source.finished(written),
         )
-    for method in ("percentile", "minmax", "mse"):
+    for method in ("minmax", "mse"):
         chosen = quantiser(method)
         told = {"writing": "int8", "method": method, "concat_scales": "unified", "float": "first layer"}
         written = chosen.write(Choice(float_units=first_layer(chosen)), writing="int8")

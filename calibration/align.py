@@ -1,0 +1,154 @@
+# ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
+"""Channels filled up with zeros to a multiple that fast INT8 kernels take.
+
+HarDNet's channel counts (14, 34, 58, ...) are rarely multiples of four, and ONNX Runtime's direct convolution kernels
+for integers take no others: it copies such an input into columns and multiplies matrices instead
+(``MlasConvSymPackWSize`` in onnxruntime/core/mlas/lib/convsym.cpp of microsoft/onnxruntime). What is added is 0 and is
+multiplied by 0: every other value stays what it was, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from calibration.graph import CONVOLUTION, GraphMap, Unit
+
+MULTIPLE: Final = 4
+HANDS_ON: Final = frozenset({"Relu", "Clip", "MaxPool"})
+CHANNELS: Final = 1  # axis of a feature map [N, C, H, W]
+Layout = tuple[tuple[int, int], ...]
+"""Runs of a tensor's channels: how many real ones, then how many zeros."""
+
+
+def align_channels(graph: GraphMap, *, multiple: int = MULTIPLE) -> onnx.ModelProto:
+    """The same graph with the outputs of convolutions filled up to a multiple of channels.
+
+    Only what is read by convolutions alone, directly or through operators that move channels, is filled up: every
+    output of the graph and every other operator sees what it saw before. Names stay.
+
+    Args:
+        graph: Left as it is.
+        multiple: Of channels.
+    """
+    return _Alignment(graph, multiple).model()
+
+
+class _Alignment:
+    def __init__(self, graph: GraphMap, multiple: int) -> None:
+        self._graph = graph
+        self._outputs = {value.name for value in graph.model.graph.output}
+        self._readers = Counter(name for node in graph.model.graph.node for name in node.input)
+        self._known: dict[str, bool] = {}
+        self._filled = {unit.inner: missing for unit in graph.units if (missing := self._missing(unit, multiple))}
+        self._layouts: dict[str, Layout] = {}
+
+    def model(self) -> onnx.ModelProto:
+        """The new model."""
+        old = self._graph.model
+        arrays: dict[str, NDArray[Any]] = {}
+        for node in old.graph.node:
+            layout = self._layout_behind(node)
+            if node.op_type == CONVOLUTION and (_zeros(self._layout(node.input[0])) or node.output[0] in self._filled):
+                self._fill(node, arrays)
+            if layout is not None and _zeros(layout):
+                self._layouts[node.output[0]] = layout
+        model = onnx.ModelProto()
+        model.CopyFrom(old)
+        for tensor in model.graph.initializer:
+            if tensor.name in arrays:
+                tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
+        for value in model.graph.value_info:
+            if value.name in self._layouts:
+                dims = value.type.tensor_type.shape.dim
+                if len(dims) > CHANNELS:
+                    dims[CHANNELS].dim_value = sum(map(sum, self._layouts[value.name]))
+        return model
+
+    def _missing(self, unit: Unit, multiple: int) -> int:
+        """Channels to add to what a unit makes; 0 where nothing is to be added or nothing may be."""
+        weight = self._graph.constants.get(unit.weight)
+        if weight is None or not self._own(unit.weight) or not (unit.bias is None or self._own(unit.bias)):
+            return 0
+        if _groups(self._graph.producers[unit.inner]) != 1 or not self._only_convolutions_read(unit.inner):
+            return 0
+        return int(-weight.dims[0] % multiple)
+
+    def _own(self, name: str) -> bool:
+        """True for an initialiser that one node alone reads."""
+        return name in {tensor.name for tensor in self._graph.model.graph.initializer} and self._readers[name] == 1
+
+    def _only_convolutions_read(self, name: str) -> bool:
+        if name not in self._known:
+            nodes = self._graph.consumers.get(name, ())
+            self._known[name] = (
+                bool(nodes) and name not in self._outputs and all(self._takes(one, name) for one in nodes)
+            )
+        return self._known[name]
+
+    def _takes(self, node: onnx.NodeProto, name: str) -> bool:
+        """True where a node can read a tensor that was filled up."""
+        if node.domain:
+            return False
+        if node.op_type == CONVOLUTION:
+            alone = list(node.input).count(name) == 1 and node.input[0] == name
+            return alone and _groups(node) == 1 and self._own(node.input[1])
+        if node.op_type == "Concat":
+            moves = _attribute(node, "axis") == CHANNELS
+        else:
+            moves = node.op_type in HANDS_ON and node.input[0] == name and len(node.output) == 1
+        return moves and self._only_convolutions_read(node.output[0])
+
+    def _layout(self, name: str) -> Layout:
+        if name in self._layouts:
+            return self._layouts[name]
+        shape = self._graph.shape(name)
+        return ((shape[CHANNELS], 0),) if shape and len(shape) > CHANNELS else ((0, 0),)
+
+    def _layout_behind(self, node: onnx.NodeProto) -> Layout | None:
+        """Of the one output of a node that hands zeros on or adds some."""
+        if node.op_type == CONVOLUTION:
+            missing = self._filled.get(node.output[0], 0)
+            return ((self._graph.constants[node.input[1]].dims[0], missing),) if missing else None
+        if node.op_type == "Concat" and _attribute(node, "axis") == CHANNELS:
+            return tuple(run for name in node.input for run in self._layout(name))
+        if node.op_type in HANDS_ON:
+            return self._layout(node.input[0])
+        return None
+
+    def _fill(self, node: onnx.NodeProto, arrays: dict[str, NDArray[Any]]) -> None:
+        """Zeros in weight and bias: where the input has zeros, and for the outputs to be added."""
+        weight = numpy_helper.to_array(self._graph.constants[node.input[1]])
+        pieces, begin = [], 0
+        for real, zeros in self._layout(node.input[0]):
+            pieces.append(weight[:, begin : begin + real])
+            pieces.append(np.zeros((len(weight), zeros, *weight.shape[2:]), weight.dtype))
+            begin += real
+        wide = np.concatenate(pieces, axis=1) if _zeros(self._layout(node.input[0])) else weight
+        missing = self._filled.get(node.output[0], 0)
+        arrays[node.input[1]] = _longer(wide, missing)
+        if missing and len(node.input) > 2 and node.input[2]:
+            arrays[node.input[2]] = _longer(numpy_helper.to_array(self._graph.constants[node.input[2]]), missing)
+
+
+def _longer(values: NDArray[Any], missing: int) -> NDArray[Any]:
+    return np.concatenate((values, np.zeros((missing, *values.shape[1:]), values.dtype)))
+
+
+def _zeros(layout: Layout) -> bool:
+    return any(zeros for _, zeros in layout)
+
+
+def _groups(node: onnx.NodeProto) -> int:
+    return int(_attribute(node, "group") or 1)
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> Any:
+    found: Mapping[str, Any] = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    return found.get(name)
