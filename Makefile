@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -f $(UNFINISHED)
 	@touch $@
 
-demo: $(STAMP) ## the trained demo detector exported three ways, each held against PyTorch, into demo-out/
+demo: $(STAMP) ## the trained demo detector exported and quantised, every file held against PyTorch, into demo-out/
 	$(BIN)/hardnet-deploy demo -o demo-out
 
 test: $(STAMP) ## the fast tests

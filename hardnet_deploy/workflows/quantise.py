@@ -116,6 +116,7 @@ class Quantiser:
         concat_scales: ConcatScales,
         preprocess: dict[str, object],
     ) -> None:
+        from calibration.align import align_channels
         from calibration.graph import GraphMap
         from calibration.ranges import Ranges
 
@@ -125,6 +126,8 @@ class Quantiser:
             structure, weights = self.graph.fingerprint()
             table.refuse_other(graph=structure, weights=weights, preprocess=preprocess)
             self.ranges: Ranges = Ranges(self.graph, table, concat_scales)
+            aligned = GraphMap(align_channels(self.graph))
+            self._for_cpu = aligned, Ranges(aligned, table, concat_scales)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -132,11 +135,12 @@ class Quantiser:
         return tuple(unit.name for unit in self.graph.units)
 
     def write(self, choice: Choice, *, writing: str = CPU_WRITING) -> onnx.ModelProto:
-        """The graph without NMS, written as ``uint8`` (ONNX Runtime) or ``int8`` (TensorRT)."""
+        """The graph without NMS, written as ``uint8`` (ONNX Runtime, channels aligned) or ``int8`` (TensorRT)."""
         from calibration.qdq import WRITINGS
 
+        graph, ranges = self._for_cpu if writing == CPU_WRITING else (self.graph, self.ranges)
         with calibration_faults():
-            return WRITINGS[writing](self.graph, self.ranges, choice)
+            return WRITINGS[writing](graph, ranges, choice)
 
     def for_cpu(self, choice: Choice) -> Quantised:
         """The whole CPU engine, and what ONNX Runtime makes of it.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+FLAT_MIB = 64  # sixteen times the images may cost what an allocator rounds, no more
 
 
 def test_the_table_is_what_the_recorded_run_measured() -> None:
@@ -53,3 +54,41 @@ def test_the_speed_is_what_the_recorded_run_measured_and_inside_its_bars() -> No
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"{result['ratio_median']:.1f} times" in text
     assert f"{result['ours_peak_mib'] / 1024:.1f} GiB" in text
+
+
+def test_the_int8_tables_are_what_the_recorded_runs_measured() -> None:
+    command = [sys.executable, "benchmarks/int8_tables.py"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = printed.split("\n\n")
+    assert len(tables) == 3
+    assert all(table in text for table in tables)
+
+
+def test_int8_keeps_what_it_promises() -> None:
+    result = json.loads((RESULTS / "int8_accuracy.json").read_text(encoding="utf-8"))
+    assert result["data"]["name"] == "demo:val"
+    assert result["data"]["images"] == 2000
+    weights = ROOT / "hardnet_deploy" / "models" / "weights" / "ssd300-hardnet-demo.safetensors"
+    assert result["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    kept = {row["row"]: row["kept"] for row in result["rows"]}
+    assert kept["CPU engine, entropy"] >= 0.997
+    assert kept["int8 Q/DQ graph, unified concat scales"] >= 0.998
+    assert kept["CPU engine, --max-drop 0.001"] >= 0.999
+
+
+def test_int8_is_as_fast_as_it_promises() -> None:
+    result = json.loads((RESULTS / "int8_speed.json").read_text(encoding="utf-8"))
+    assert "avx512_vnni" in result["conditions"]["instruction_sets"]
+    ours = next(row for row in result["rows"] if row["side"].startswith("ours"))
+    assert ours["times_faster_than_onnxruntime_fp32"] >= 2.7
+    assert ours["times_faster_than_pytorch_eager"] >= 4.5
+
+
+def test_calibration_costs_no_more_than_it_promises() -> None:
+    result = json.loads((RESULTS / "calibration_cost.json").read_text(encoding="utf-8"))
+    assert result["times_the_forward"]["ours"] <= 1.5
+    assert result["long_run_times_the_forward"] <= 1.5
+    assert result["long_run"]["images"] >= 512
+    assert result["peak_mib"]["many"] < 2048
+    assert result["peak_mib"]["growth"] < FLAT_MIB

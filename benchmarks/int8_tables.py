@@ -1,0 +1,59 @@
+"""The tables of the INT8 results as Markdown, for the README: ``python benchmarks/int8_tables.py``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def load(name: str) -> dict[str, Any]:
+    """One results file."""
+    return dict(json.loads((RESULTS / name).read_text()))
+
+
+def accuracy(result: dict[str, Any]) -> str:
+    """mAP kept, by row."""
+    lines = ["| INT8 | mAP | kept | at least (95 %) |", "|---|---|---|---|"]
+    lines.append(f"| FP32, ONNX Runtime | {result['fp32_mAP']:.4f} | | |")
+    lines += [
+        f"| {row['row']} | {row['mAP']:.4f} | {100 * row['kept']:.2f} % | {100 * row['kept_at_least_95']:.2f} % |"
+        for row in result["rows"]
+    ]
+    return "\n".join(lines)
+
+
+def speed(result: dict[str, Any]) -> str:
+    """Median of every side, fastest first."""
+    lines = ["| | median | times faster than ONNX Runtime FP32 | than PyTorch eager |", "|---|---|---|---|"]
+    for row in result["rows"]:
+        bold = "**" if row["side"].startswith("ours") else ""
+        lines.append(
+            f"| {bold}{row['side']}{bold} | {row['median_ms']:.0f} ms | "
+            f"{row['times_faster_than_onnxruntime_fp32']:.2f} | {row['times_faster_than_pytorch_eager']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def cost(result: dict[str, Any]) -> str:
+    """Time and memory of calibration."""
+    lines = ["| calibration | images | time of the plain forward | peak memory |", "|---|---|---|---|"]
+    for name, runs in result["runs"].items():
+        ratio = result["times_the_forward"][name]
+        lines.append(f"| {name} | {int(runs[0]['images'])} | {ratio:.2f} x | {runs[0]['peak_mib'] / 1024:.2f} GiB |")
+    many = result["long_run"]
+    ratio = result["long_run_times_the_forward"]
+    lines.append(f"| ours | {int(many['images'])} | {ratio:.2f} x | {many['peak_mib'] / 1024:.2f} GiB |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print all three."""
+    tables = (accuracy(load("int8_accuracy.json")), speed(load("int8_speed.json")), cost(load("calibration_cost.json")))
+    print("\n\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
