@@ -25,9 +25,6 @@ from machine import conditions
 
 from calibration.qdq import Choice
 from calibration.table import METHODS, CalibrationTable
-from hardnet_deploy.data.image_lists import open_images
-from hardnet_deploy.data.images import load_image
-from hardnet_deploy.data.preprocess import preprocess_image
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.evaluate.bootstrap import paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
@@ -35,7 +32,6 @@ from hardnet_deploy.evaluate.metrics import match_tables
 from hardnet_deploy.evaluate.weighted_ap import mean_average_precision
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.ort import OrtRunner
-from hardnet_deploy.tensor_names import INPUT
 from hardnet_deploy.workflows.calibrate import CalibrateRequest, calibrate_engine
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
@@ -46,7 +42,6 @@ from hardnet_deploy.workflows.quantise import Quantiser, float_graph
 from hardnet_deploy.workflows.run_engine import detect_dataset
 
 SEARCH_BUDGET = 0.001
-PEER_IMAGES = 100
 
 
 def mean_ap(tables: tuple[MatchTable, ...]) -> float:
@@ -119,36 +114,6 @@ def variants(
             },
             model,
         )
-    yield "ONNX Runtime quantize_static, uint8", {"writing": "uint8", "float": "none"}, peer(engine, folder)
-
-
-def peer(engine: OpenEngine, folder: Path) -> onnx.ModelProto:
-    """ONNX Runtime's own quantiser on the graph without its NMS, which is put back behind it."""
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
-
-    source = float_graph(engine)
-    paths = open_images("demo:calibration", count=PEER_IMAGES).paths
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._left = iter(paths)
-
-        def get_next(self) -> dict[str, Any] | None:
-            path = next(self._left, None)
-            return None if path is None else {INPUT: preprocess_image(load_image(path), engine.preprocess)[None]}
-
-    onnx.save(source.model, folder / "peer.onnx")
-    quantize_static(
-        str(folder / "peer.onnx"),
-        str(folder / "peer.int8.onnx"),
-        Reader(),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        op_types_to_quantize=["Conv", "Concat", "MaxPool"],
-    )
-    return source.finished(onnx.load(folder / "peer.int8.onnx"))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def accuracy(result: dict[str, Any]) -> str:
-    """mAP kept, by row."""
+    """What each row keeps."""
     lines = ["| INT8 | mAP | kept | at least (95 %) |", "|---|---|---|---|"]
     lines.append(f"| FP32, ONNX Runtime | {result['fp32_mAP']:.4f} | | |")
     lines += [

@@ -9,6 +9,7 @@ multiplied by 0: every other value stays what it was, to the bit.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,6 +26,8 @@ HANDS_ON: Final = frozenset({"Relu", "Clip", "MaxPool"})
 CHANNELS: Final = 1  # axis of a feature map [N, C, H, W]
 Layout = tuple[tuple[int, int], ...]
 """Runs of a tensor's channels: how many real ones, then how many zeros."""
+METADATA: Final = "filled_channels"
+"""Key of the model's metadata under which the layout of every filled-up tensor stands, as JSON."""
 
 
 def align_channels(graph: GraphMap, *, multiple: int = MULTIPLE) -> onnx.ModelProto:
@@ -38,6 +41,17 @@ def align_channels(graph: GraphMap, *, multiple: int = MULTIPLE) -> onnx.ModelPr
         multiple: Of channels.
     """
     return _Alignment(graph, multiple).model()
+
+
+def real_channels(model: onnx.ModelProto) -> dict[str, NDArray[np.int64]]:
+    """Which channels of each filled-up tensor are the original's, in its order."""
+    found: dict[str, NDArray[np.int64]] = {}
+    for entry in model.metadata_props:
+        if entry.key == METADATA:
+            for name, layout in json.loads(entry.value).items():
+                kept = [np.repeat([True, False], run) for run in layout]
+                found[name] = np.flatnonzero(np.concatenate(kept))
+    return found
 
 
 class _Alignment:
@@ -64,6 +78,8 @@ class _Alignment:
         for tensor in model.graph.initializer:
             if tensor.name in arrays:
                 tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
+        if self._layouts:
+            model.metadata_props.add(key=METADATA, value=json.dumps(self._layouts))
         for value in model.graph.value_info:
             if value.name in self._layouts:
                 dims = value.type.tensor_type.shape.dim

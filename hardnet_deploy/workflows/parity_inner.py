@@ -94,8 +94,15 @@ class OnnxInner:
                 found[name] = InnerTensor(operation=operation, bytes=values * np.dtype(info.dtype).itemsize)
         return MappingProxyType(found)
 
+    @cached_property
+    def _real(self) -> Mapping[str, NDArray[Any]]:
+        """Channels that are not there to fill up, of tensors that have others too."""
+        from calibration.align import real_channels
+
+        return real_channels(self._model)
+
     def values(self, images: F32, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """The tensors ``names`` for one batch."""
+        """The tensors ``names`` for one batch; channels that only fill up are left out."""
         count = len(images)
         computed = tuple(name for name in names if name != INPUT)
         found: dict[str, NDArray[Any]] = {INPUT: images.copy()} if INPUT in names else {}
@@ -104,7 +111,7 @@ class OnnxInner:
                 self._open = (computed, OrtRunner(cut(self._model, computed)))
             fed = np.concatenate([images] + [images[-1:]] * ((self._batch or count) - count))
             found |= {
-                name: value[:count]
+                name: value[:count, self._real[name]] if name in self._real else value[:count]
                 for name, value in self._open[1].infer({self._model.graph.input[0].name: fed}).items()
             }
         return found

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from calibration_graphs import IMAGE, Net, array, detector, images, producer, ranges_of, run
 
-from calibration.align import MULTIPLE, align_channels
+from calibration.align import MULTIPLE, align_channels, real_channels
 from calibration.graph import GraphMap
 from calibration.qdq import Choice, write_uint8
 
@@ -91,6 +91,20 @@ def test_real_channels_stand_where_they_stood_and_the_rest_is_zero() -> None:
     assert not after[:, 5:8].any()
     assert not after[:, 14:].any()
     assert not array(found, "two.bias")[5:].any()
+
+
+def test_the_real_channels_of_every_tensor_can_be_told() -> None:
+    model = odd()
+    found = aligned(model)
+    image = images(1)[0]
+    told = real_channels(found)
+    assert real_channels(model) == {}
+    assert {"one.out", "both", "skip", "pooled"} <= set(told)
+    names = [name for name in told if name in {value.name for value in model.graph.value_info}]
+    before, after = run(model, image, names), run(found, image, names)
+    for name in names:
+        assert np.abs(after[name][:, told[name]] - before[name]).max() <= ANOTHER_ORDER * np.abs(before[name]).max()
+        assert after[name].shape[1] > before[name].shape[1]
 
 
 def test_an_aligned_graph_stays_as_it_is() -> None:
