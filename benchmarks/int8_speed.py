@@ -3,7 +3,8 @@
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/int8_speed.py --rounds 12 --save benchmarks/results/int8_speed.json
 
-Every side gets the same image and returns boxes and scores before NMS. A process waits for its turn on its standard
+Every side gets the same image and returns boxes and scores before NMS; PyTorch's stop earlier, at the heads' outputs.
+A process waits for its turn on its standard
 input, so no thread of another engine is awake while one is timed. What is not installed is listed as such.
 """
 
@@ -60,7 +61,7 @@ def onnxruntime_run(path: Path, model: str, threads: int) -> Run:
 
 
 def openvino_run(path: Path, model: str, threads: int) -> Run:
-    import openvino  # type: ignore[import-not-found, unused-ignore]  # of requirements-peers.txt
+    import openvino  # type: ignore[import-not-found, import-untyped, unused-ignore]  # of requirements-peers.txt
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}

@@ -129,11 +129,11 @@ def build_engine(
     if json:
         emit_json(result.as_dict())
         return
-    for line in summary(result):
+    for line in summary(result, weights):
         emit(line)
 
 
-def summary(result: BuildResult) -> Iterator[str]:
+def summary(result: BuildResult, weights: Path | None) -> Iterator[str]:
     """The result for a person."""
     plan, manifest = result.plan, result.manifest
     if manifest is None or result.optimised is None:
@@ -154,7 +154,8 @@ def summary(result: BuildResult) -> Iterator[str]:
             yield from _searched(search)
         record = manifest.precision["calibration"]
         yield f"ranges   {record['method']}, {record['images']} images of {record['data']}; {result.table}"
-    yield f"next     hardnet-deploy parity {plan.source} {plan.output} --data ..."
+    reference = f"{plan.source}={weights}" if weights else plan.source
+    yield f"next     hardnet-deploy parity {reference} {plan.output} --data ..."
 
 
 def _searched(search: dict[str, Any]) -> Iterator[str]:
@@ -169,5 +170,3 @@ def _searched(search: dict[str, Any]) -> Iterator[str]:
             f"{100 * trial['drop']['drop']:>+8.3f}, {100 * trial['drop']['at_most']:>+8.3f} {unit:<6}  "
             f"{trial['median_ms']:>7.1f} ms{mark}"
         )
-    if not search["certain"]:
-        yield "         the drop is inside the budget, its interval is not: more --search-data would tell"

@@ -22,8 +22,9 @@ TENSORRT = "For TensorRT"
 def calibrate(
     onnx: Annotated[Path, typer.Argument(metavar="ONNX", help="A file that hardnet-deploy export wrote.")],
     data: Annotated[
-        str, typer.Option("--data", help="demo, coco:ROOT[:SPLIT], voc:ROOT[:YEAR-SPLIT] or a folder of images.")
-    ] = "demo",
+        str | None,
+        typer.Option("--data", help="demo (default of the demo detector), coco:ROOT[:SPLIT], voc:ROOT, or a folder."),
+    ] = None,
     method: Annotated[
         Literal["entropy", "percentile", "minmax", "mse"],
         typer.Option("--method", help="How ranges are clipped; another method later takes no new measurement."),

@@ -131,6 +131,8 @@ def _target(request: BuildRequest) -> tuple[Target, list[str]]:
     from hardnet_deploy.workflows.doctor import inspect_environment
 
     name = inspect_environment().default_target
+    if get_target(name).uses_tensorrt:  # which this version does not drive
+        return get_target("cpu"), [f"no --target is named: 'cpu', since engines for '{name}' are not built yet"]
     return get_target(name), [f"no --target is named: '{name}', what this machine can run"]
 
 

@@ -47,7 +47,7 @@ class CalibrateRequest:
     """The options of ``hardnet-deploy calibrate`` as typed; None means that the user left it to the defaults."""
 
     onnx: Path
-    data: str = "demo"
+    data: str | None = None
     method: Method = "entropy"
     count: int | None = None
     seed: int = 0
@@ -147,6 +147,12 @@ def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateRes
     if request.cache is not None:
         cache_header(request.tensorrt)
     engine = open_engine(str(request.onnx), trust=request.trust)
+    if request.data is None and (engine.manifest is None or engine.manifest.model.get("dataset") != "demo"):
+        raise UsageError(
+            f"nothing is named to measure the ranges of {engine.label} on",
+            wanted="--data with images like those the engine will see",
+            next_step="add --data coco:ROOT, voc:ROOT or a folder of images",
+        )
     if request.qdq is not None:
         manifest_of(engine)
     if request.layer_precisions is not None and request.qdq is None and request.ranges is None:
@@ -235,15 +241,16 @@ def choose_images(request: CalibrateRequest, progress: Callable[[int, int], None
         UsageError: A split on which accuracy is measured, or more images than there are.
         InputFileError: No image, or one that cannot be read.
     """
-    kind, _, split = request.data.partition(":")
+    data = request.data or "demo"
+    kind, _, split = data.partition(":")
     if kind == "demo" and split in KEPT_FOR_MEASURING:
         raise UsageError(
             f"the demo data's split '{split}' is kept for measuring what calibration costs",
             next_step="calibrate on demo:calibration",
         )
     if request.count is None:
-        return open_images(request.data, count=COUNT, at_most=True, seed=request.seed, progress=progress)
-    return open_images(request.data, count=request.count, seed=request.seed, progress=progress)
+        return open_images(data, count=COUNT, at_most=True, seed=request.seed, progress=progress)
+    return open_images(data, count=request.count, seed=request.seed, progress=progress)
 
 
 def fingerprint_of(graph: GraphMap, engine: OpenEngine, images: ImageList) -> Fingerprint:

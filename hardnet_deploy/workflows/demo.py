@@ -229,7 +229,14 @@ def _int8(folder: Path, count: int, command: tuple[str, ...], progress: Progress
     build = run_build(request, partial(_named, progress, INT8_NAME))
     report = output.with_suffix(".parity.json")
     parity = run_parity(
-        ParityRequest(reference=registry.DEMO_MODEL, candidate=str(output), data="demo", count=count, output=report),
+        ParityRequest(
+            reference=registry.DEMO_MODEL,
+            candidate=str(output),
+            data="demo",
+            count=count,
+            max_drop=INT8_BUDGET,
+            output=report,
+        ),
         partial(_named, progress, f"{INT8_NAME} against PyTorch"),
     )
     parity.save(report)

@@ -28,8 +28,7 @@ class SearchResult:
         images: How many.
         ranking: Layers by the noise they make alone, the most harmful first.
         trials: In the order of their float layers' number.
-        best: The choice: the fewest float layers whose drop is inside the budget, interval included where any is.
-        certain: True where the one-sided interval is inside the budget, not the drop alone.
+        best: The choice: the fewest float layers that were seen to keep the whole one-sided interval inside the budget.
     """
 
     budget: float
@@ -40,7 +39,6 @@ class SearchResult:
     ranking: tuple[LayerNoise, ...]
     trials: tuple[Trial, ...]
     best: Trial
-    certain: bool
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest and ``--json``; the choice in TensorRT 8.x's spelling too."""
@@ -48,7 +46,6 @@ class SearchResult:
             "budget": self.budget,
             "drop_type": self.drop_type,
             "data": {"name": self.data, "digest": self.digest, "images": self.images},
-            "certain": self.certain,
             "layer_precisions": layer_precisions(self.best.float_layers),
             "best": self.best.as_dict(),
             "trials": [trial.as_dict() for trial in self.trials],
@@ -108,14 +105,13 @@ def search_precision(trials: Trials, base: Choice, budget: float, drop_type: Dro
             else:
                 low = middle
     ordered = tuple(done[count] for count in sorted(done))
-    likely = [trial for trial in ordered if trial.drop.drop <= budget]
-    if fits is None and not likely:
+    if fits is None:
         best = min(ordered, key=lambda trial: trial.drop.drop)
         raise AccuracyBudgetError(
-            f"no choice of float layers keeps the drop of mAP within {budget:g} ({drop_type})",
-            got=f"{best.drop.drop:.5f} with {len(best.float_layers)} layers in float, the best found; "
-            f"all trials stand in {trials.record}",
-            next_step="a larger --max-drop, another --method, or more calibration images",
+            f"no choice of float layers keeps the drop of mAP within {budget:g} ({drop_type}), its interval included",
+            got=f"{best.drop.drop:.5f} with {len(best.float_layers)} layers in float, the best found, "
+            f"at most {best.drop.at_most:.5f}; all trials stand in {trials.record}",
+            next_step="a larger --max-drop, more --search-data, another --method, or more calibration images",
         )
     return SearchResult(
         budget=budget,
@@ -125,8 +121,7 @@ def search_precision(trials: Trials, base: Choice, budget: float, drop_type: Dro
         images=len(trials.dataset),
         ranking=ranking,
         trials=ordered,
-        best=done[fits] if fits is not None else likely[0],
-        certain=fits is not None,
+        best=done[fits],
     )
 
 

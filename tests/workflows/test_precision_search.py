@@ -88,7 +88,6 @@ def search(trials: MadeUp, base: Choice | None = None, *, budget: float = BUDGET
 def test_the_fewest_layers_that_fit_are_found_with_few_trials(enough: int) -> None:
     trials = MadeUp(lambda count: 0.0 if count >= enough else 1.0)
     result = search(trials)
-    assert result.certain
     assert result.best.float_layers == tuple(trials.names[:enough])  # the most harmful first
     assert len(trials.asked) == len(set(trials.asked))
     assert len(trials.asked) <= 9
@@ -115,17 +114,16 @@ def test_a_drop_that_does_not_fall_steadily_gives_the_fewest_layers_that_were_se
     assert {len(trial.float_layers) for trial in result.trials} == set(drops)
 
 
-def test_where_only_the_estimate_fits_it_is_taken_and_called_uncertain() -> None:
+def test_an_estimate_inside_the_budget_is_not_enough() -> None:
     trials = MadeUp(lambda count: BUDGET - WIDTH / 2 if count >= 4 else 1.0)
-    result = search(trials)
-    assert not result.certain
-    assert len(result.best.float_layers) == 4
-    assert result.as_dict()["certain"] is False
+    with pytest.raises(AccuracyBudgetError, match="its interval included") as caught:
+        search(trials)
+    assert caught.value.got is not None
+    assert "layers in float, the best found, at most" in caught.value.got
 
 
 def test_an_interval_that_touches_the_budget_fits() -> None:
     result = search(MadeUp(lambda _count: 0.0), budget=interval(0.0).at_most)
-    assert result.certain
     assert result.best.float_layers == ()
 
 
@@ -181,7 +179,6 @@ def test_a_search_ends_in_an_engine_that_says_what_it_found(monkeypatch: pytest.
     precision = result.manifest.precision
     assert precision["asked_to_stay_float"] == [FIRST]
     found = precision["search"]
-    assert found["certain"] is True
     assert FIRST in found["best"]["float_layers"]
     assert set(found["best"]["float_layers"]) == {FIRST, *precision["float_by_search"]}
     assert found["data"]["images"] == 4
