@@ -92,3 +92,9 @@ def test_calibration_costs_no_more_than_it_promises() -> None:
     assert result["long_run"]["images"] >= 512
     assert result["peak_mib"]["many"] < 2048
     assert result["peak_mib"]["growth"] < FLAT_MIB
+
+
+def test_separate_concat_scales_cost_what_the_readme_says() -> None:
+    result = json.loads((RESULTS / "int8_concat.json").read_text(encoding="utf-8"))
+    told = f"{result['separate_over_unified']:.2f} times as slow"
+    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
