@@ -59,6 +59,7 @@ class _Alignment:
         self._graph = graph
         self._outputs = {value.name for value in graph.model.graph.output}
         self._readers = Counter(name for node in graph.model.graph.node for name in node.input)
+        self._initialisers = {tensor.name for tensor in graph.model.graph.initializer}
         self._known: dict[str, bool] = {}
         self._filled = {unit.inner: missing for unit in graph.units if (missing := self._missing(unit, multiple))}
         self._layouts: dict[str, Layout] = {}
@@ -98,7 +99,7 @@ class _Alignment:
 
     def _own(self, name: str) -> bool:
         """True for an initialiser that one node alone reads."""
-        return name in {tensor.name for tensor in self._graph.model.graph.initializer} and self._readers[name] == 1
+        return name in self._initialisers and self._readers[name] == 1
 
     def _only_convolutions_read(self, name: str) -> bool:
         if name not in self._known:

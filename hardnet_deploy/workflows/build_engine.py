@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.engines.ort_build import inspect, optimise
@@ -22,7 +22,7 @@ from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import layer_precisions, search_precision
-from hardnet_deploy.workflows.precision_trials import Trials
+from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trials
 from hardnet_deploy.workflows.quantise import CPU_WRITING, FloatGraph, Quantiser, float_graph, read_table, table_record
 from hardnet_deploy.workflows.save_engine import BuildResult, manifest_of, save_engine
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hardnet_deploy.data.dataset import Dataset
 
 Progress = Callable[[str, int, int], None]
-SEARCH_SPLIT: Final = "search"
 
 
 def run_build(request: BuildRequest, progress: Progress) -> BuildResult:

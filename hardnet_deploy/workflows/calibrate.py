@@ -18,13 +18,13 @@ from hardnet_deploy.files import atomic_output, refuse_unwritable, write_durably
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.measurement import Measurement, partial_file
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
+from hardnet_deploy.workflows.quantise import quantiser_for
 from hardnet_deploy.workflows.save_engine import manifest_of
 from hardnet_deploy.workflows.tensorrt_writings import (
     DEFAULT_CACHE_VERSION,
     Written,
     cache_header,
     float_layers,
-    quantiser_for,
     write_cache_file,
     write_qdq,
     write_ranges,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hardnet_deploy.workflows.open_engine import OpenEngine
 
 Progress = Callable[[str, int, int], None]
+SEARCH_SPLIT: Final = "search"  # of the demo data: neither calibrated on nor judged on
 NOISE_IMAGES: Final = 16
 TIMED_RUNS: Final = 20
 PACKAGES: Final = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "Pillow")

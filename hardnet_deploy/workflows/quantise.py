@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from hardnet_deploy.engines.ort_build import OptimisedGraph, fallbacks, inspect, optimise
@@ -155,6 +155,11 @@ class Quantiser:
         if not fell_back and optimised.float_relus:
             raise ExportError("a ReLU was left in float between INT8 layers", got=", ".join(optimised.float_relus[:5]))
         return Quantised(model=model, optimised=optimised, fell_back=fell_back)
+
+
+def quantiser_for(engine: OpenEngine, table: CalibrationTable, *, concat_scales: ConcatScales) -> Quantiser:
+    """The quantiser of an open engine and a table measured on it."""
+    return Quantiser(float_graph(engine), table, concat_scales=concat_scales, preprocess=asdict(engine.preprocess))
 
 
 def table_record(table: CalibrationTable, path: Path) -> dict[str, object]:

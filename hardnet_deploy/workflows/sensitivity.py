@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +16,8 @@ from hardnet_deploy.errors import UsageError
 from hardnet_deploy.files import atomic_output, refuse_unwritable, write_durably
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import noise_record
-from hardnet_deploy.workflows.precision_trials import Trial, Trials
-from hardnet_deploy.workflows.quantise import Quantiser, float_graph, read_table
+from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trial, Trials
+from hardnet_deploy.workflows.quantise import quantiser_for, read_table
 
 if TYPE_CHECKING:
     from calibration.ranges import ConcatScales
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hardnet_deploy.data.dataset import Dataset
 
 Progress = Callable[[str, int, int], None]
-SEARCH_SPLIT: Final = "search"
 COUNT: Final = 200
 SHOWN: Final = 40  # layers in the picture
 
@@ -115,9 +114,7 @@ def run_sensitivity(request: SensitivityRequest, progress: Progress) -> Sensitiv
     if engine.model is None or engine.head is None:
         raise UsageError(f"{engine.label} is no exported detector", next_step="hardnet-deploy export writes one")
     table = read_table(table_path)
-    quantiser = Quantiser(
-        float_graph(engine), table, concat_scales=request.concat_scales, preprocess=asdict(engine.preprocess)
-    )
+    quantiser = quantiser_for(engine, table, concat_scales=request.concat_scales)
     dataset = open_data(
         request.data,
         class_names=engine.class_names,

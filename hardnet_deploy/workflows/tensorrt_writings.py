@@ -16,11 +16,10 @@ from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.targets import get_target
 from hardnet_deploy.workflows.build_options import float_units
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
-from hardnet_deploy.workflows.quantise import Quantiser, float_graph, table_record
+from hardnet_deploy.workflows.quantise import Quantiser, table_record
 from hardnet_deploy.workflows.save_engine import manifest_of, source_record
 
 if TYPE_CHECKING:
-    from calibration.table import CalibrationTable
     from calibration.trt_cache import CacheHeader
     from hardnet_deploy.workflows.open_engine import OpenEngine
 
@@ -204,8 +203,3 @@ def cache_header(tensorrt: str) -> CacheHeader:
         return header_for(major, minor, patch)
     except CalibrationError as error:
         raise UsageError(error.what, got=error.got, wanted=error.wanted, next_step=error.next_step) from error
-
-
-def quantiser_for(engine: OpenEngine, table: CalibrationTable, *, concat_scales: Any) -> Quantiser:
-    """The quantiser of an open engine and a table measured on it."""
-    return Quantiser(float_graph(engine), table, concat_scales=concat_scales, preprocess=asdict(engine.preprocess))

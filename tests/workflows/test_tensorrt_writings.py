@@ -33,9 +33,8 @@ from hardnet_deploy.tensor_names import CONF, DETECTION_OUTPUTS, LOC
 from hardnet_deploy.workflows import calibrate as workflow
 from hardnet_deploy.workflows import tensorrt_writings
 from hardnet_deploy.workflows.open_engine import open_engine
-from hardnet_deploy.workflows.quantise import read_table
+from hardnet_deploy.workflows.quantise import quantiser_for, read_table
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
-from hardnet_deploy.workflows.tensorrt_writings import quantiser_for
 
 QDQ, CACHE = Path("qdq.onnx"), Path("t.cache")
 LEAST_SQNR = 20.0  # dB; eight bits through five layers leave 30 to 40, a wrong scale or place leaves less than 10
