@@ -24,6 +24,9 @@ from calibration.graph import CONVOLUTION, GraphMap, Unit
 MULTIPLE: Final = 4
 HANDS_ON: Final = frozenset({"Relu", "Clip", "MaxPool"})
 CHANNELS: Final = 1  # axis of a feature map [N, C, H, W]
+FIRST_SLICE: Final = 10  # the opset since which Slice takes its bounds as tensors
+MOVED: Final = frozenset({"Transpose", "Reshape", "Flatten"})
+"""What reads a head's output. Its copy without the zeros is small beside what the direct kernel saves."""
 Layout = tuple[tuple[int, int], ...]
 """Runs of a tensor's channels: how many real ones, then how many zeros."""
 METADATA: Final = "filled_channels"
@@ -33,8 +36,9 @@ METADATA: Final = "filled_channels"
 def align_channels(graph: GraphMap, *, multiple: int = MULTIPLE) -> onnx.ModelProto:
     """The same graph with the outputs of convolutions filled up to a multiple of channels.
 
-    Only what is read by convolutions alone, directly or through operators that move channels, is filled up: every
-    output of the graph and every other operator sees what it saw before. Names stay.
+    What is read by convolutions alone, directly or through operators that move channels, is filled up and stays so.
+    What is only reshaped, as the heads' outputs are, is filled up and cut right behind its convolution. Every output
+    of the graph and every other operator sees what it saw before. Names stay.
 
     Args:
         graph: Left as it is.
@@ -62,7 +66,9 @@ class _Alignment:
         self._initialisers = {tensor.name for tensor in graph.model.graph.initializer}
         self._known: dict[str, bool] = {}
         self._filled = {unit.inner: missing for unit in graph.units if (missing := self._missing(unit, multiple))}
+        self._cut = {name for name in self._filled if not self._only_convolutions_read(name)}
         self._layouts: dict[str, Layout] = {}
+        self._weights = {unit.inner: unit.weight for unit in graph.units}
 
     def model(self) -> onnx.ModelProto:
         """The new model."""
@@ -79,6 +85,7 @@ class _Alignment:
         for tensor in model.graph.initializer:
             if tensor.name in arrays:
                 tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
+        _cut_behind(model, {name: self._graph.constants[self._weights[name]].dims[0] for name in self._cut})
         if self._layouts:
             model.metadata_props.add(key=METADATA, value=json.dumps(self._layouts))
         for value in model.graph.value_info:
@@ -93,7 +100,9 @@ class _Alignment:
         weight = self._graph.constants.get(unit.weight)
         if weight is None or not self._own(unit.weight) or not (unit.bias is None or self._own(unit.bias)):
             return 0
-        if _groups(self._graph.producers[unit.inner]) != 1 or not self._only_convolutions_read(unit.inner):
+        if _groups(self._graph.producers[unit.inner]) != 1:
+            return 0
+        if not self._only_convolutions_read(unit.inner) and not self._only_moved(unit.inner):
             return 0
         return int(-weight.dims[0] % multiple)
 
@@ -108,6 +117,13 @@ class _Alignment:
                 bool(nodes) and name not in self._outputs and all(self._takes(one, name) for one in nodes)
             )
         return self._known[name]
+
+    def _only_moved(self, name: str) -> bool:
+        """True where a copy without the zeros serves every reader."""
+        nodes = self._graph.consumers.get(name, ())
+        opset = next((one.version for one in self._graph.model.opset_import if one.domain in {"", "ai.onnx"}), 0)
+        moved = all(node.op_type in MOVED and not node.domain for node in nodes)
+        return bool(nodes) and moved and name not in self._outputs and opset >= FIRST_SLICE
 
     def _takes(self, node: onnx.NodeProto, name: str) -> bool:
         """True where a node can read a tensor that was filled up."""
@@ -152,6 +168,36 @@ class _Alignment:
         arrays[node.input[1]] = _longer(wide, missing)
         if missing and len(node.input) > 2 and node.input[2]:
             arrays[node.input[2]] = _longer(numpy_helper.to_array(self._graph.constants[node.input[2]]), missing)
+
+
+def _cut_behind(model: onnx.ModelProto, real: Mapping[str, int]) -> None:
+    """A Slice behind each tensor that keeps so many channels; everything that read the tensor reads the Slice's."""
+    if not real:
+        return
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    taken.update(tensor.name for tensor in model.graph.initializer)
+    nodes: list[onnx.NodeProto] = []
+    cut = {name: _unused(f"{name}.real", taken) for name in real}
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = cut.get(name, name)
+        nodes.append(node)
+        for name in set(cut).intersection(node.output):
+            bounds = {"begin": [0], "end": [real[name]], "axis": [CHANNELS]}
+            inputs = [name]
+            for kind, value in bounds.items():
+                inputs.append(_unused(f"{name}.real.{kind}", taken))
+                model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), inputs[-1]))
+            nodes.append(helper.make_node("Slice", inputs, [cut[name]], cut[name]))
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = f"{name}.again"
+    return name
 
 
 def _longer(values: NDArray[Any], missing: int) -> NDArray[Any]:

@@ -142,3 +142,45 @@ def test_a_concatenation_along_another_axis_is_left_alone() -> None:
     net.conv("end", "taller", 4, activation=None)
     model = net.model(["end.out"])
     assert widths(aligned(model)) == widths(model)
+
+
+def heads_of_odd_width() -> onnx.ModelProto:
+    """As a detector's: each head's output is only transposed and reshaped; one is read by something else too."""
+    net = Net()
+    features = net.conv("features", IMAGE, 6)
+    net.conv("conf", features, 9, activation=None)
+    net.conv("loc", features, 8, activation=None)
+    net.conv("seen", features, 5, activation=None)
+    ends = [net.node("Transpose", [f"{name}.out"], f"{name}.last", perm=[0, 2, 3, 1]) for name in ("conf", "loc")]
+    net.node("Mul", [net.node("Transpose", ["seen.out"], "seen.last", perm=[0, 2, 3, 1])] * 2, "squares")
+    net.node("Sigmoid", ["seen.out"], "sigmoid")
+    return net.model([*ends, "squares", "sigmoid"])
+
+
+def test_a_head_is_filled_up_and_cut_right_behind_its_convolution() -> None:
+    model = heads_of_odd_width()
+    found = aligned(model)
+    assert widths(found) == {"features": (8, 3), "conf": (12, 8), "loc": (8, 8), "seen": (5, 8)}
+    assert [node.input[0] for node in found.graph.node if node.op_type == "Slice"] == ["conf.out"]
+    assert list(real_channels(found)["conf.out"]) == list(range(9))
+    for image in images(2):
+        before, after = run(model, image), run(found, image)
+        assert {name: value.shape for name, value in after.items()} == {n: v.shape for n, v in before.items()}
+        for name, value in before.items():
+            assert np.abs(after[name] - value).max() <= ANOTHER_ORDER * np.abs(value).max()
+
+
+def test_a_filled_up_head_is_equal_to_the_bit_in_integers() -> None:
+    plain = GraphMap(heads_of_odd_width())
+    filled = GraphMap(aligned(plain.model))
+    ranges = ranges_of(plain)
+    first = write_uint8(plain, ranges, Choice())
+    second = write_uint8(filled, type(ranges)(filled, ranges.table, "unified"), Choice())
+    for image in images(2, seed=5):
+        expected, got = run(first, image), run(second, image)
+        assert all(np.array_equal(expected[name], got[name]) for name in expected)
+
+
+def test_the_same_graph_is_filled_up_to_the_same_bytes() -> None:
+    once, again = (aligned(heads_of_odd_width()).SerializeToString(deterministic=True) for _ in range(2))
+    assert once == again
