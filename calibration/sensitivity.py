@@ -66,6 +66,7 @@ def layer_noise(
     outputs: Sequence[str],
     *,
     done: Mapping[str, Mapping[str, float]] | None = None,
+    keep: Callable[[LayerNoise], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[LayerNoise, ...]:
     """Every layer quantised alone, the most harmful first.
@@ -77,6 +78,7 @@ def layer_noise(
         images: Inputs to compare on; all are held in memory.
         outputs: Tensors of the graph to compare: the heads' outputs.
         done: Results of an interrupted run, by layer; they are taken as they are.
+        keep: Given every layer as soon as it is measured, so that an interrupted run can be continued.
         progress: Told (layers done, layers).
 
     Raises:
@@ -92,10 +94,14 @@ def layer_noise(
     found = []
     for number, unit in enumerate(graph.units):
         known = (done or {}).get(unit.name)
-        if known is None:
+        if known is not None:
+            found.append(LayerNoise(name=unit.name, macs=unit.macs, sqnr=dict(known)))
+        else:
             quantised = _run(writing(graph, ranges, Choice(float_units=everything - {unit.name})), images, outputs)
-            known = {name: sqnr_db(reference[name], quantised[name]) for name in outputs}
-        found.append(LayerNoise(name=unit.name, macs=unit.macs, sqnr=dict(known)))
+            sqnr = {name: sqnr_db(reference[name], quantised[name]) for name in outputs}
+            found.append(LayerNoise(name=unit.name, macs=unit.macs, sqnr=sqnr))
+            if keep:
+                keep(found[-1])
         if progress:
             progress(number + 1, len(graph.units))
     return tuple(sorted(found, key=lambda one: one.worst))

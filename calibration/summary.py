@@ -14,7 +14,36 @@ FIRST_SNAPSHOT: Final = 32
 SETTLED: Final = (
     0.05  # of the final threshold: a scale that moves less changes a rounding by less than a tenth of a step
 )
-MANY_SATURATED: Final = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clipping:
+    """What clipping means under one method.
+
+    Args:
+        notable: The share of a tensor's values beyond which its clipping is worth a line.
+        why: What the method clips, and what a user can do.
+    """
+
+    notable: float
+    why: str
+
+
+CLIPPING: Final[Mapping[Method, Clipping]] = {
+    "minmax": Clipping(notable=0.0, why="minmax clips nothing"),
+    "percentile": Clipping(
+        notable=2 / (100 * 100),  # twice the share that the method is told to clip
+        why="percentile clips 0.01 % of every tensor by design",
+    ),
+    "entropy": Clipping(
+        notable=0.001,  # ten times what percentile takes
+        why="entropy clips on purpose, for finer steps; if mAP suffers, try --method minmax, which clips nothing",
+    ),
+    "mse": Clipping(
+        notable=0.001,
+        why="mse clips on purpose, for a smaller error; if mAP suffers, try --method minmax, which clips nothing",
+    ),
+}
 
 
 def statistics(measured: Mapping[str, Measured]) -> dict[str, TensorStatistics]:
@@ -31,9 +60,14 @@ def statistics(measured: Mapping[str, Measured]) -> dict[str, TensorStatistics]:
             maximum=one.maximum,
             elements=one.histogram.total,
             thresholds=by_method,
-            saturated={method: one.histogram.share_above(by_method[method]) for method in METHODS},
+            saturated={method: _share_above(one, by_method[method]) for method in METHODS},
         )
     return found
+
+
+def _share_above(one: Measured, threshold: float) -> float:
+    """Share of the values beyond a threshold: none at the maximum, where the histogram would split its last bin."""
+    return one.histogram.share_above(threshold) if threshold < one.largest else 0.0
 
 
 def wants_snapshot(images: int) -> bool:
@@ -95,7 +129,7 @@ def movements(table: CalibrationTable) -> tuple[Movement, ...]:
 
 
 def saturating(table: CalibrationTable) -> tuple[tuple[str, float], ...]:
-    """Tensors of which more than one value in a thousand is clipped, with that share, most first."""
+    """Tensors of which the method in use clips more than is worth a line under it, with that share, most first."""
     shares = {name: tensor.saturated[table.method] for name, tensor in table.tensors.items()}
-    found = [(name, share) for name, share in shares.items() if share > MANY_SATURATED]
+    found = [(name, share) for name, share in shares.items() if share > CLIPPING[table.method].notable]
     return tuple(sorted(found, key=lambda one: -one[1]))

@@ -28,6 +28,7 @@ KIND: Final = "calibration-table"
 _INT8_LEVELS: Final = 127
 _UINT8_LEVELS: Final = 255
 AGAIN: Final = "calibrate again"
+_MARK: Final = re.compile(r"[0-9a-f]+-[0-9a-f]{12}")
 
 
 def to_float32(value: float) -> float:
@@ -64,15 +65,6 @@ def asymmetric(low: float, high: float) -> tuple[float, int]:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = _usable_scale((high - low) / _UINT8_LEVELS, f"the range {low} to {high}")
     return scale, min(max(round(-low / scale), 0), _UINT8_LEVELS)
-
-
-def is_table(text: str) -> bool:
-    """Whether ``text`` is, or was before it was damaged, what :meth:`CalibrationTable.to_json` writes."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return text.lstrip().startswith("{") and re.search(rf'"kind"\s*:\s*"{KIND}"', text) is not None
-    return isinstance(document, dict) and document.get("kind") == KIND
 
 
 @dataclass(frozen=True)
@@ -147,9 +139,12 @@ class CalibrationTable:
         snapshots: The thresholds on the way, by method, in the order of images.
         versions: Of the libraries that measured, by name.
         command: The command line that measured.
+        image_marks: What tells the images that were measured from others, whatever their names: of each file its bytes
+            in hexadecimal, a hyphen and the first 12 digits of its SHA-256. Empty where nobody kept them.
 
     Raises:
-        CalibrationError: A number is not finite or out of its range, or a method or tensor is missing or not known.
+        CalibrationError: A number is not finite or out of its range, or a method or tensor is missing or not known; a
+            mark is none.
     """
 
     method: Method
@@ -158,10 +153,14 @@ class CalibrationTable:
     snapshots: Mapping[Method, tuple[Snapshot, ...]]
     versions: Mapping[str, str]
     command: tuple[str, ...]
+    image_marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         as_method(self.method, "method")
         _within(self.fingerprint.count, "fingerprint.count", low=1)
+        for mark in self.image_marks:
+            if not _MARK.fullmatch(mark):
+                raise fault("image_marks", f'hold "{mark}"', wanted="such as b5c3-0123456789ab")
         if not self.tensors:
             raise fault("tensors", "are empty")
         for name, tensor in self.tensors.items():

@@ -4,15 +4,18 @@
 
     {"kind": "calibration-table", "schema": 1, "method": ..., "fingerprint": {...},
      "tensors": {NAME: {"minimum", "maximum", "elements", "thresholds": {METHOD: t}, "saturated": {METHOD: share}}},
-     "snapshots": {METHOD: [{"images": n, "thresholds": {NAME: t}}]}, "versions": {...}, "command": [...]}
+     "snapshots": {METHOD: [{"images": n, "thresholds": {NAME: t}}]}, "versions": {...}, "command": [...],
+     "image_marks": "MARK MARK ..."}
 
-Numbers are written with the fewest digits that read back as the same float64. Every key must be there and no other may
-be: a file that was edited or merged by hand says so instead of losing a field.
+Numbers are written with the fewest digits that read back as the same float64. Every key but "image_marks", which older
+tables lack, must be there and no other may be: a file that was edited or merged by hand says so instead of losing a
+field.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
@@ -32,12 +35,22 @@ from calibration.table import (
 )
 
 SCHEMA: Final = 1
+MARKS: Final = "image_marks"
 
 _TABLE_KEYS: Final = ("kind", "schema", "method", "fingerprint", "tensors", "snapshots", "versions", "command")
 _TENSOR_KEYS: Final = ("minimum", "maximum", "elements", "thresholds", "saturated")
 _FINGERPRINT_KEYS: Final = ("graph", "weights", "preprocess", "data", "images", "count", "seed")
 
 T = TypeVar("T")
+
+
+def is_table(text: str) -> bool:
+    """Whether ``text`` is, or was before it was damaged, what :meth:`CalibrationTable.to_json` writes."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.lstrip().startswith("{") and re.search(rf'"kind"\s*:\s*"{KIND}"', text) is not None
+    return isinstance(document, dict) and document.get("kind") == KIND
 
 
 def write_table(table: CalibrationTable) -> str:
@@ -58,6 +71,7 @@ def write_table(table: CalibrationTable) -> str:
         },
         "versions": dict(sorted(table.versions.items())),
         "command": list(table.command),
+        **({MARKS: " ".join(table.image_marks)} if table.image_marks else {}),
     }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
@@ -110,7 +124,7 @@ def _document(text: str) -> Mapping[str, Any]:
             wanted=f"schema {SCHEMA}",
             next_step="calibrate again, or use the version that wrote it",
         )
-    return _object(document, "top level", _TABLE_KEYS)
+    return _object(document, "top level", _TABLE_KEYS, optional=(MARKS,))
 
 
 def _is_cut_short(text: str, error: json.JSONDecodeError) -> bool:
@@ -151,6 +165,7 @@ def _table(document: Mapping[str, Any]) -> CalibrationTable:
             for name, value in _mapping(document["versions"], "versions").items()
         },
         command=tuple(_text(part, f"command[{index}]") for index, part in enumerate(command)),
+        image_marks=tuple(_text(document.get(MARKS, ""), MARKS).split()),
     )
 
 
@@ -198,13 +213,13 @@ def _snapshots(value: object, where: str) -> tuple[Snapshot, ...]:
     return tuple(rows)
 
 
-def _object(value: object, where: str, keys: Collection[str]) -> dict[str, Any]:
+def _object(value: object, where: str, keys: Collection[str], *, optional: Collection[str] = ()) -> dict[str, Any]:
     fields = _mapping(value, where)
     for key in keys:
         if key not in fields:
             raise fault(where, f'has no "{key}"')
     for key in fields:
-        if key not in keys:
+        if key not in keys and key not in optional:
             raise fault(where, f'has "{key}", which is not known', wanted=", ".join(keys))
     return fields
 

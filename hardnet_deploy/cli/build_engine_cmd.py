@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hardnet_deploy.artifacts import manifest_path
+from hardnet_deploy.cli import int8_options
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 
 if TYPE_CHECKING:
@@ -40,24 +41,24 @@ def build_engine(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="demo, coco:ROOT, voc:ROOT or a folder to calibrate on.", rich_help_panel=INT8),
+        typer.Option("--data", help=f"To calibrate on: {int8_options.IMAGES}", rich_help_panel=INT8),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", help="Images to calibrate on; default 500.", rich_help_panel=INT8)
+    count: Annotated[int | None, typer.Option("--count", help=int8_options.COUNT, rich_help_panel=INT8)] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help=f"{int8_options.SEED[:-1]}; default 0.", rich_help_panel=INT8)
     ] = None,
     method: Annotated[
-        Literal["entropy", "percentile", "minmax", "mse"] | None,
+        int8_options.MethodName | None,
         typer.Option("--method", help="How ranges are clipped; default entropy, or the table's.", rich_help_panel=INT8),
     ] = None,
     concat_scales: Annotated[
-        Literal["unified", "separate"],
-        typer.Option("--concat-scales", help="One scale for tensors that are concatenated.", rich_help_panel=INT8),
+        int8_options.ConcatName,
+        typer.Option("--concat-scales", help=f"{int8_options.CONCAT_SCALES}.", rich_help_panel=INT8),
     ] = "unified",
     layer_precisions: Annotated[
         str | None,
         typer.Option(
-            "--layer-precisions",
-            "--layerPrecisions",
+            *int8_options.LAYER_PRECISIONS,
             help="NAME:fp32 or NAME:int8, separated by commas; * stands for anything.",
             rich_help_panel=INT8,
         ),
@@ -76,7 +77,9 @@ def build_engine(
     search_data: Annotated[
         str | None,
         typer.Option(
-            "--search-data", help="Labelled images of the search; default demo:search.", rich_help_panel=SEARCH
+            "--search-data",
+            help="Labelled images of the search: demo (its search split), coco:ROOT:SPLIT or voc:ROOT:YEAR-SPLIT.",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     search_count: Annotated[
@@ -108,6 +111,7 @@ def build_engine(
         calib=calib,
         data=data,
         count=count,
+        seed=seed,
         method=method,
         concat_scales=concat_scales,
         layer_precisions=layer_precisions,
@@ -163,6 +167,8 @@ def _searched(search: dict[str, Any]) -> Iterator[str]:
     unit = "%" if search["drop_type"] == "relative" else "points"
     yield f"search   budget {100 * search['budget']:g} {unit} ({search['drop_type']}), {search['data']['name']}"
     yield "         float layers  INT8 arithmetic  drop of mAP, at most (95 %)   median"
+    point = search["float_point"]
+    yield f"         {'all':>12}  {0:>13.1f} %  {'+0.000':>8}, {'+0.000':>8} {unit:<6}  {point['median_ms']:>7.1f} ms"
     for trial in search["trials"]:
         mark = "  chosen" if trial == search["best"] else ""
         yield (

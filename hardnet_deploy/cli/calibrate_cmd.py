@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hardnet_deploy.cli import int8_options as int8
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 
 if TYPE_CHECKING:
@@ -23,16 +24,14 @@ def calibrate(
     onnx: Annotated[Path, typer.Argument(metavar="ONNX", help="A file that hardnet-deploy export wrote.")],
     data: Annotated[
         str | None,
-        typer.Option("--data", help="demo (default of the demo detector), coco:ROOT[:SPLIT], voc:ROOT, or a folder."),
+        typer.Option("--data", help=int8.IMAGES),
     ] = None,
     method: Annotated[
-        Literal["entropy", "percentile", "minmax", "mse"],
+        int8.MethodName,
         typer.Option("--method", help="How ranges are clipped; another method later takes no new measurement."),
     ] = "entropy",
-    count: Annotated[
-        int | None, typer.Option("--count", help="Images; default 500, or all where there are fewer.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the choice of images.")] = 0,
+    count: Annotated[int | None, typer.Option("--count", help=int8.COUNT)] = None,
+    seed: Annotated[int, typer.Option("--seed", help=int8.SEED)] = 0,
     threads: Annotated[int | None, typer.Option("--threads", help="Of ONNX Runtime; default one a core.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Threads that read images.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Measure anew, whatever is there already.")] = False,
@@ -56,25 +55,34 @@ def calibrate(
     layer_precisions: Annotated[
         str | None,
         typer.Option(
-            "--layer-precisions",
-            "--layerPrecisions",
+            *int8.LAYER_PRECISIONS,
             help="Of --qdq and --ranges: NAME:fp32,... as the manifest of a searched engine has it.",
             rich_help_panel=TENSORRT,
         ),
     ] = None,
     tensorrt: Annotated[
-        str, typer.Option("--tensorrt", help="Version that will read --cache: 8.x or 10.x.", rich_help_panel=TENSORRT)
-    ] = "8.6.1",
+        str | None,
+        typer.Option(
+            "--tensorrt",
+            help="Version that will read --cache: 8.x or 10.x; default 8.6.1.",
+            rich_help_panel=TENSORRT,
+        ),
+    ] = None,
     concat_scales: Annotated[
-        Literal["unified", "separate"],
-        typer.Option("--concat-scales", help="Of --qdq and --cache.", rich_help_panel=TENSORRT),
-    ] = "unified",
+        int8.ConcatName | None,
+        typer.Option(
+            "--concat-scales",
+            help=f"Of --qdq, --cache and --ranges: {int8.CONCAT_SCALES}; default unified.",
+            rich_help_panel=TENSORRT,
+        ),
+    ] = None,
     trust: Trust = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure the ranges that INT8 needs, on real images, once for every kind of engine."""
-    from hardnet_deploy.workflows.calibrate import CalibrateRequest, run_calibrate
+    from hardnet_deploy.workflows.calibrate import run_calibrate
+    from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 
     del debug
     request = CalibrateRequest(
@@ -129,8 +137,10 @@ def summary(result: CalibrateResult) -> Iterator[str]:
                 f"         {row.images:>6}  {100 * row.median:>5.1f} %  {100 * row.worst:>5.1f} %  "
                 f"{100 * row.settled:>8.0f} %  worst: {row.tensor}"
             )
-    clipped = result.saturating
+    clipped, clipping = result.saturating, result.clipping
     for name, share in clipped[:SHOWN]:
         yield f"clipped  {100 * share:.2f} % of {name}"
     if len(clipped) > SHOWN:
-        yield f"clipped  more than 0.1 % of {len(clipped) - SHOWN} tensors more"
+        yield f"clipped  more than {100 * clipping.notable:g} % of {len(clipped) - SHOWN} tensors more"
+    if clipped:
+        yield f"         {clipping.why}"

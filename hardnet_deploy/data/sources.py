@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 from hardnet_deploy.data import coco, voc
 from hardnet_deploy.data.dataset import Dataset, Metric
@@ -72,6 +73,15 @@ def split_name(text: str, *, default_split: str = "val") -> str:
         _, split = voc.split_of(rest)
         return f"{split.year}-{split.split}"
     return rest or default_split
+
+
+def spells_split(text: str) -> bool:
+    """Whether ``text``, valid for :func:`open_data`, has a split of its own, instead of its layout's default one."""
+    kind, _, rest = text.partition(":")
+    if kind == "demo":
+        return bool(rest)
+    _, _, split = rest.rpartition(":") if ":" in rest else ("", "", "")
+    return bool(split) and not Path(rest).is_dir()
 
 
 def _demo(

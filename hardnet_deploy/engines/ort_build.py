@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 INTEGER_CONVOLUTIONS: Final = frozenset({"QLinearConv", "ConvInteger"})
 FLOAT_CONVOLUTIONS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
-QUANTISED: Final = ".quantized"  # how the stored integers of an initialiser are called
+RENAMED: Final = re.compile(r"_token_[0-9]+$")  # what ONNX Runtime adds to the name of a node that it makes anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class OptimisedGraph:
         float_convolutions: Names of those that compute on floats.
         float_relus: Names of ReLUs that stand alone, in float.
         operators: How often each operator occurs.
+        unasked: Names of integer convolutions whose weight nobody stored as integers: ONNX Runtime did it by itself.
     """
 
     achieved: Mapping[str, str]
@@ -35,6 +37,7 @@ class OptimisedGraph:
     float_convolutions: tuple[str, ...]
     float_relus: tuple[str, ...]
     operators: Mapping[str, int]
+    unasked: tuple[str, ...] = ()
 
 
 def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -66,28 +69,31 @@ def inspect(optimised: onnx.ModelProto, weights: Mapping[str, str]) -> Optimised
 
     Args:
         optimised: What :func:`optimise` gave.
-        weights: Name of each convolution's weight, by the convolution's name. A convolution is recognised by its
-            weight: optimisations rename nodes, not initialisers.
+        weights: Name of each convolution's weight, by the convolution's name: of its integers where it is stored as
+            some. A convolution is recognised by its weight: optimisations rename nodes, not initialisers.
     """
-    integer: set[str] = set()
+    asked, integer = set(weights.values()), set[str]()
     count = 0
-    floats, relus = [], []
+    floats, relus, unasked = [], [], []
     operators: dict[str, int] = {}
     for node in optimised.graph.node:
         operators[node.op_type] = operators.get(node.op_type, 0) + 1
         if node.op_type in INTEGER_CONVOLUTIONS:
             count += 1
             integer.update(node.input)
+            if asked.isdisjoint(node.input):
+                unasked.append(RENAMED.sub("", node.name))
         elif node.op_type in FLOAT_CONVOLUTIONS:
             floats.append(node.name)
         elif node.op_type == "Relu":
             relus.append(node.name)
     return OptimisedGraph(
-        achieved={name: "int8" if f"{weight}{QUANTISED}" in integer else "fp32" for name, weight in weights.items()},
+        achieved={name: "int8" if weight in integer else "fp32" for name, weight in weights.items()},
         integer_convolutions=count,
         float_convolutions=tuple(floats),
         float_relus=tuple(relus),
         operators=operators,
+        unasked=tuple(unasked),
     )
 
 

@@ -11,24 +11,36 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hardnet_deploy.data.image_marks import marks_of
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.engines.ort_build import inspect, optimise
-from hardnet_deploy.errors import ExportError, UsageError
+from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest, float_units, plan_build
-from hardnet_deploy.workflows.calibrate import CalibrateRequest, calibrate_engine
+from hardnet_deploy.workflows.calibrate import calibrate_engine, choose_images
+from hardnet_deploy.workflows.calibrate_options import SEED, CalibrateRequest
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
+from hardnet_deploy.workflows.judged_apart import refuse_search_in_calibration, with_marks
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import layer_precisions, search_precision
 from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trials
-from hardnet_deploy.workflows.quantise import CPU_WRITING, FloatGraph, Quantiser, float_graph, read_table, table_record
+from hardnet_deploy.workflows.quantise import (
+    CPU_WRITING,
+    FloatGraph,
+    Quantiser,
+    fallback_error,
+    float_graph,
+    read_table,
+    table_record,
+)
 from hardnet_deploy.workflows.save_engine import BuildResult, manifest_of, save_engine
 
 if TYPE_CHECKING:
     from calibration.table import CalibrationTable
     from hardnet_deploy.data.dataset import Dataset
+    from hardnet_deploy.data.image_lists import ImageList
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,7 +59,7 @@ def run_build(request: BuildRequest, progress: Progress) -> BuildResult:
         ExportError: A layer stayed float that was to be INT8, or ONNX Runtime refuses the graph; nothing is written.
     """
     plan = plan_build(request)
-    given = read_table(request.calib) if request.calib is not None else None
+    given = _given_table(request.calib) if request.calib is not None else None
     if plan.is_model:
         spec = registry.get(plan.source)
         _refuse_without_data(request, spec.dataset, detects=spec.is_detector)
@@ -58,6 +70,21 @@ def run_build(request: BuildRequest, progress: Progress) -> BuildResult:
         if plan.precision == "int8":
             return _int8(plan, request, engine, source, given, progress)
         return _fp32(plan, request, engine, source)
+
+
+def _given_table(path: Path) -> CalibrationTable:
+    """The table of ``--calib``; TensorRT's calibration cache, which looks like another kind of it, is told apart."""
+    from calibration.trt_cache import is_cache
+
+    with contextlib.suppress(OSError):
+        if is_cache(path.read_bytes().decode("utf-8", "replace")):
+            raise InputFileError(
+                f"{path} is a calibration cache of TensorRT: it has no ranges and zero points for an engine of the CPU",
+                got="one symmetric scale for each tensor",
+                wanted="the table F.calib.json",
+                next_step="hardnet-deploy calibrate writes the table, and with --cache the same ranges for TensorRT",
+            )
+    return read_table(path)
 
 
 def _refuse_without_data(request: BuildRequest, dataset: object, *, detects: bool) -> None:
@@ -75,7 +102,7 @@ def _refuse_without_data(request: BuildRequest, dataset: object, *, detects: boo
     if request.max_drop is not None and request.search_data is None:
         raise UsageError(
             "--max-drop needs labelled images to measure mAP on",
-            next_step="add --search-data coco:ROOT[:SPLIT] or voc:ROOT[:YEAR-SPLIT]; keep those you will report apart",
+            next_step="add --search-data coco:ROOT:SPLIT or voc:ROOT:YEAR-SPLIT; keep those you will report apart",
         )
 
 
@@ -164,70 +191,100 @@ def _int8(
     from calibration.qdq import Choice
 
     left = _asked_to_stay_float(request, source)
-    dataset = _search_data(request, engine, progress) if request.max_drop is not None else None
-    table, path, notes = _table(plan, request, engine, given, progress)
+    calibrate = _calibration(plan, request, engine)
+    images = choose_images(calibrate, progress) if given is None else None
+    dataset = None if request.max_drop is None else _search_data(request, engine, images, given, progress)
+    table, path, notes = _table(request, calibrate, engine, images, given, progress)
     quantiser = Quantiser(source, table, concat_scales=request.concat_scales, preprocess=asdict(engine.preprocess))
     choice = Choice(float_units=left, reduced_weights=request.reduce_range)
     search = None
     if request.max_drop is not None and dataset is not None:
         record = plan.output.with_suffix(".search.json")
-        trials = Trials(engine, quantiser, dataset, request.drop_type, record, progress)
+        trials = Trials(
+            engine, quantiser, dataset, request.drop_type, record, progress, allow_fallback=request.allow_fallback
+        )
         search = search_precision(trials, choice, request.max_drop, request.drop_type)
         choice = dataclasses.replace(choice, float_units=frozenset(search.best.float_layers))
     found = quantiser.for_cpu(choice)
     if found.fell_back and not request.allow_fallback:
-        raise ExportError(
-            f"{len(found.fell_back)} layers that were to be INT8 stayed float in ONNX Runtime; nothing was written",
-            got=", ".join(found.fell_back[:5]),
-            next_step="--allow-fallback takes the engine as it is; --layer-precisions NAME:fp32 asks for it",
-        )
-    achieved = found.optimised.achieved
-    macs = {unit.name: unit.macs for unit in quantiser.graph.units}
-    share = sum(macs[name] for name, kind in achieved.items() if kind == "int8") / max(sum(macs.values()), 1)
+        raise fallback_error(found.fell_back)
     precision = {
         "requested": "int8",
-        "achieved": dict(achieved),
+        "achieved": dict(found.optimised.achieved),
         "asked_to_stay_float": sorted(left),
         "float_by_search": sorted(choice.float_units - left),
         "writing": CPU_WRITING,
         "weight_bits": 7 if request.reduce_range else 8,
         "concat_scales": request.concat_scales,
-        "macs_in_int8": share,
+        "macs_in_int8": found.macs_int8,
         "layer_precisions": layer_precisions(tuple(sorted(choice.float_units))),
-        "calibration": table_record(table, path),
-        "search": search.as_dict() if search else None,
+        "calibration": with_marks(table_record(table, path), table.image_marks),
+        "search": with_marks(search.as_dict(), _marks(dataset)) if search and dataset else None,
     }
     notes += tuple(f"stayed float without being asked: {name}" for name in found.fell_back)
     return save_engine(
-        plan, request, engine, found.model, found.optimised, precision, macs_int8=share, table=path, notes=notes
+        plan,
+        request,
+        engine,
+        found.model,
+        found.optimised,
+        precision,
+        macs_int8=found.macs_int8,
+        table=path,
+        notes=notes,
     )
 
 
-def _table(
-    plan: BuildPlan, request: BuildRequest, engine: OpenEngine, given: CalibrationTable | None, progress: Progress
-) -> tuple[CalibrationTable, Path, tuple[str, ...]]:
-    """Ranges from ``--calib``, or measured now and kept beside the engine."""
-    if request.calib is not None and given is not None:
-        return (given.with_method(request.method) if request.method else given), request.calib, ()
-    output = plan.output.with_suffix(".calib.json")
-    calibrate = CalibrateRequest(
+def _marks(dataset: Dataset) -> tuple[str, ...]:
+    return marks_of(sample.path for sample in dataset.samples)
+
+
+def _calibration(plan: BuildPlan, request: BuildRequest, engine: OpenEngine) -> CalibrateRequest:
+    """How ranges are measured where ``--calib`` brings none."""
+    return CalibrateRequest(
         onnx=Path(engine.label),
         data=request.data or "demo",
         method=request.method or "entropy",
         count=request.count,
-        output=output,
+        seed=SEED if request.seed is None else request.seed,
+        output=plan.output.with_suffix(".calib.json"),
         command=request.command,
     )
-    result = calibrate_engine(engine, calibrate, output, progress)
-    return result.table, output, result.notes
 
 
-def _search_data(request: BuildRequest, engine: OpenEngine, progress: Progress) -> Dataset:
-    """``--search-data``; of the demo data the split that exists for it."""
-    return open_data(
+def _table(
+    request: BuildRequest,
+    calibrate: CalibrateRequest,
+    engine: OpenEngine,
+    images: ImageList | None,
+    given: CalibrationTable | None,
+    progress: Progress,
+) -> tuple[CalibrationTable, Path, tuple[str, ...]]:
+    """Ranges from ``--calib``, or measured now and kept beside the engine."""
+    if request.calib is not None and given is not None:
+        return (given.with_method(request.method) if request.method else given), request.calib, ()
+    assert calibrate.output is not None
+    result = calibrate_engine(engine, calibrate, calibrate.output, progress, images)
+    return result.table, result.path, result.notes
+
+
+def _search_data(
+    request: BuildRequest,
+    engine: OpenEngine,
+    images: ImageList | None,
+    given: CalibrationTable | None,
+    progress: Progress,
+) -> Dataset:
+    """``--search-data``, of the demo data the split that exists for it; apart from what the ranges come from."""
+    dataset = open_data(
         request.search_data or "demo",
         class_names=engine.class_names,
         default_split=SEARCH_SPLIT,
         count=request.search_count,
         progress=partial(progress, "drawing the demo data"),
     )
+    if given is not None:
+        refuse_search_in_calibration(given.fingerprint.data, given.image_marks, dataset)
+    if images is not None:
+        refuse_search_in_calibration(images.name, marks_of(images.paths), dataset)
+    return dataset

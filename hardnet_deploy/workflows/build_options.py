@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hardnet_deploy.artifacts import manifest_path
+from hardnet_deploy.data.sources import spells_split
 from hardnet_deploy.errors import TargetError, UsageError
 from hardnet_deploy.evaluate.bootstrap import DropType
 from hardnet_deploy.files import refuse_unwritable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from calibration.table import Method
 
 PRECISIONS: Final = ("fp32", "int8")
+SPLITS_APART: Final = {  # by layout: what engines are judged on by default, and splits to search in and calibrate on
+    "coco": ("val2017", "train2017", "unlabeled2017"),
+    "voc": ("2007-test", "2007-val", "2007-train"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,7 @@ class BuildRequest:
     calib: Path | None = None
     data: str | None = None
     count: int | None = None
+    seed: int | None = None
     method: Method | None = None
     concat_scales: ConcatScales = "unified"
     layer_precisions: str | None = None
@@ -139,7 +145,8 @@ def _target(request: BuildRequest) -> tuple[Target, list[str]]:
 def _refuse_idle(request: BuildRequest, precision: Precision) -> None:
     """Options that would silently do nothing are refused."""
     if precision == "int8":
-        both = [name for name, value in (("--data", request.data), ("--count", request.count)) if value is not None]
+        measuring = {"--data": request.data, "--count": request.count, "--seed": request.seed}
+        both = [name for name, value in measuring.items() if value is not None]
         if request.calib is not None and both:
             raise UsageError(
                 f"--calib brings its ranges, so {' and '.join(both)} would do nothing", next_step="drop one of them"
@@ -159,11 +166,13 @@ def _refuse_idle(request: BuildRequest, precision: Precision) -> None:
             raise UsageError(
                 f"without --max-drop {' and '.join(searching)} would do nothing", next_step="add --max-drop"
             )
+        _refuse_default_split(request.search_data)
         return
     given = {
         "--calib": request.calib,
         "--data": request.data,
         "--count": request.count,
+        "--seed": request.seed,
         "--method": request.method,
         "--layer-precisions": request.layer_precisions,
         "--max-drop": request.max_drop,
@@ -177,6 +186,20 @@ def _refuse_idle(request: BuildRequest, precision: Precision) -> None:
     idle = [name for name, value in given.items() if value is not None]
     if idle:
         raise UsageError(f"without --int8 these would do nothing: {', '.join(idle)}", next_step="add --int8")
+
+
+def _refuse_default_split(search_data: str | None) -> None:
+    """Refuse to search, unasked, in the very split that engines are judged on by default."""
+    text = search_data or ""
+    kind, _, root = text.partition(":")
+    if kind in SPLITS_APART and root and not spells_split(text):
+        judged, search, calibration = SPLITS_APART[kind]
+        plain = text.rstrip(":")
+        raise UsageError(
+            f"--search-data {text} names no split, and {judged}, the usual one, is what engines are judged on",
+            wanted=f"{plain}:SPLIT, with a split whose mAP you will not report",
+            next_step=f"--search-data {plain}:{search}, with ranges of other images, as of {plain}:{calibration}",
+        )
 
 
 def float_units(text: str | None, names: Sequence[str]) -> frozenset[str]:

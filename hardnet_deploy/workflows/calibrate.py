@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.data.image_lists import ImageList, open_images
+from hardnet_deploy.data.image_marks import marks_of
 from hardnet_deploy.errors import UsageError
-from hardnet_deploy.files import atomic_output, refuse_unwritable, write_durably
+from hardnet_deploy.files import atomic_output, write_durably
+from hardnet_deploy.workflows.calibrate_options import CalibrateRequest, default_output, refuse_idle, refuse_overlaps
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.measurement import Measurement, partial_file
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
@@ -32,37 +32,13 @@ from hardnet_deploy.workflows.tensorrt_writings import (
 
 if TYPE_CHECKING:
     from calibration.graph import GraphMap
-    from calibration.ranges import ConcatScales
-    from calibration.summary import Movement
-    from calibration.table import CalibrationTable, Fingerprint, Method
+    from calibration.summary import Clipping, Movement
+    from calibration.table import CalibrationTable, Fingerprint
 
 Progress = Callable[[str, int, int], None]
 COUNT: Final = 500
 KEPT_FOR_MEASURING: Final = ("search", "val")
 RUNNING: Final = "measuring ranges"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrateRequest:
-    """The options of ``hardnet-deploy calibrate`` as typed; None means that the user left it to the defaults."""
-
-    onnx: Path
-    data: str | None = None
-    method: Method = "entropy"
-    count: int | None = None
-    seed: int = 0
-    output: Path | None = None
-    threads: int | None = None
-    workers: int | None = None
-    qdq: Path | None = None
-    cache: Path | None = None
-    ranges: Path | None = None
-    layer_precisions: str | None = None
-    tensorrt: str = DEFAULT_CACHE_VERSION
-    concat_scales: ConcatScales = "unified"
-    trust: bool = False
-    restart: bool = False
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +75,15 @@ class CalibrateResult:
         return movements(self.table)
 
     @property
+    def clipping(self) -> Clipping:
+        """What clipping means under the method in use."""
+        from calibration.summary import CLIPPING
+
+        return CLIPPING[self.table.method]
+
+    @property
     def saturating(self) -> tuple[tuple[str, float], ...]:
-        """Tensors of which much is clipped, and what share."""
+        """Tensors of which more is clipped than is worth a line, and what share."""
         from calibration.summary import saturating
 
         return saturating(self.table)
@@ -119,14 +102,10 @@ class CalibrateResult:
             "seconds": self.seconds,
             "movements": [asdict(row) for row in self.movements],
             "saturating": [{"tensor": name, "share": share} for name, share in self.saturating],
+            "clipping": asdict(self.clipping),
             "written": [one.as_dict() for one in self.written],
             "notes": list(self.notes),
         }
-
-
-def default_output(onnx: Path) -> Path:
-    """``F.calib.json`` for ``F.onnx``."""
-    return onnx.with_suffix(".calib.json")
 
 
 def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
@@ -137,15 +116,17 @@ def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateRes
         progress: Told of (what runs, how much of it is done, how much there is).
 
     Raises:
-        UsageError: Data kept for measuring, a count out of range, an engine that is no ONNX file.
+        UsageError: Options that would do nothing, data kept for measuring, a count out of range, an engine that is no
+            ONNX file.
         InputFileError: The graph, the data or an image cannot be read; a tensor holds a value that is no number.
         ArtifactMismatchError: The graph is not what its manifest describes.
         OutputFileError: The table cannot be written.
     """
     output = request.output or default_output(request.onnx)
-    _refuse_overlaps(request, output)
+    refuse_idle(request)
+    refuse_overlaps(request, output)
     if request.cache is not None:
-        cache_header(request.tensorrt)
+        cache_header(_tensorrt(request))
     engine = open_engine(str(request.onnx), trust=request.trust)
     if request.data is None and (engine.manifest is None or engine.manifest.model.get("dataset") != "demo"):
         raise UsageError(
@@ -155,29 +136,25 @@ def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateRes
         )
     if request.qdq is not None:
         manifest_of(engine)
-    if request.layer_precisions is not None and request.qdq is None and request.ranges is None:
-        raise UsageError("--layer-precisions is for --qdq and --ranges", next_step="add one of them, or drop it")
     return calibrate_engine(engine, request, output, progress)
 
 
-def _refuse_overlaps(request: CalibrateRequest, output: Path) -> None:
-    """Refuse outputs that cannot be written, or of which one would overwrite another or the graph."""
-    taken = {os.path.realpath(path) for path in (request.onnx, manifest_path(request.onnx))}
-    qdq = () if request.qdq is None else (request.qdq, manifest_path(request.qdq))
-    for path in filter(None, (output, *qdq, request.cache, request.ranges)):
-        refuse_unwritable(path)
-        place = os.path.realpath(path)
-        if place in taken:
-            raise UsageError(
-                f"{path} would overwrite the graph, its manifest or another output", next_step="choose another name"
-            )
-        taken.add(place)
-
-
 def calibrate_engine(
-    engine: OpenEngine, request: CalibrateRequest, output: Path, progress: Progress
+    engine: OpenEngine,
+    request: CalibrateRequest,
+    output: Path,
+    progress: Progress,
+    images: ImageList | None = None,
 ) -> CalibrateResult:
-    """:func:`run_calibrate` for an engine that is open already; the table is written to ``output``."""
+    """:func:`run_calibrate` for an engine that is open already; the table is written to ``output``.
+
+    Args:
+        engine: The float graph.
+        request: The options.
+        output: The table.
+        progress: As there.
+        images: What :func:`choose_images` chose, where that was called before.
+    """
     from calibration.graph import GraphMap
 
     if engine.model is None:
@@ -191,16 +168,17 @@ def calibrate_engine(
         )
     with calibration_faults():
         graph = GraphMap(engine.model)
-        images = choose_images(request, partial(progress, "drawing the demo data"))
+        images = images or choose_images(request, progress)
         fingerprint = fingerprint_of(graph, engine, images)
         known = None if request.restart else _known(output, fingerprint)
+        marks = (known.image_marks if known else ()) or marks_of(images.paths)
         if known is None:
             run = Measurement(graph, engine, images, fingerprint, output, request)
             known = run.table(partial(progress, RUNNING))
             measured, resumed, seconds = len(images) - run.before, run.before, run.seconds
         else:
             measured, resumed, seconds = 0, 0, 0.0
-        table = dataclasses.replace(known.with_method(request.method), command=request.command)
+        table = dataclasses.replace(known.with_method(request.method), command=request.command, image_marks=marks)
         with atomic_output(output) as temporary:
             write_durably(temporary, table.to_json().encode())
         partial_file(output).unlink(missing_ok=True)
@@ -224,17 +202,21 @@ def _for_tensorrt(
 ) -> Iterator[Written]:
     if request.qdq is None and request.cache is None and request.ranges is None:
         return
-    quantiser = quantiser_for(engine, table, concat_scales=request.concat_scales)
+    quantiser = quantiser_for(engine, table, concat_scales=request.concat_scales or "unified")
     left = float_layers(quantiser, request.layer_precisions)
     if request.qdq is not None:
         yield write_qdq(engine, quantiser, output, request.qdq, left=left, command=request.command)
     if request.ranges is not None:
         yield write_ranges(quantiser, request.ranges, left=left)
     if request.cache is not None:
-        yield write_cache_file(quantiser, request.cache, tensorrt=request.tensorrt)
+        yield write_cache_file(quantiser, request.cache, tensorrt=_tensorrt(request))
 
 
-def choose_images(request: CalibrateRequest, progress: Callable[[int, int], None]) -> ImageList:
+def _tensorrt(request: CalibrateRequest) -> str:
+    return DEFAULT_CACHE_VERSION if request.tensorrt is None else request.tensorrt
+
+
+def choose_images(request: CalibrateRequest, progress: Progress) -> ImageList:
     """The images to calibrate on.
 
     Raises:
@@ -248,9 +230,13 @@ def choose_images(request: CalibrateRequest, progress: Callable[[int, int], None
             f"the demo data's split '{split}' is kept for measuring what calibration costs",
             next_step="calibrate on demo:calibration",
         )
-    if request.count is None:
-        return open_images(data, count=COUNT, at_most=True, seed=request.seed, progress=progress)
-    return open_images(data, count=request.count, seed=request.seed, progress=progress)
+    return open_images(
+        data,
+        count=COUNT if request.count is None else request.count,
+        at_most=request.count is None,
+        seed=request.seed,
+        progress=partial(progress, "drawing the demo data"),
+    )
 
 
 def fingerprint_of(graph: GraphMap, engine: OpenEngine, images: ImageList) -> Fingerprint:

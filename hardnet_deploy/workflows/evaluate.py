@@ -152,7 +152,7 @@ def run_evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
         metric=request.metric,
         progress=lambda done, total: progress("drawing the demo data", done, total),
     )
-    refuse_images_it_was_made_with(engine, dataset.name)
+    refuse_images_it_was_made_with(engine, dataset)
     with (
         engine.runner,
         detect_dataset(

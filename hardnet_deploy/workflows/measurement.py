@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from calibration.collect import RangeCollector
     from calibration.graph import GraphMap
     from calibration.table import CalibrationTable, Fingerprint, Method, Snapshot
-    from hardnet_deploy.workflows.calibrate import CalibrateRequest
+    from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 
 SAVE_EVERY: Final = 20.0  # seconds
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)

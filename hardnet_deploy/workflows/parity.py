@@ -58,7 +58,7 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
     reference, candidate = sides
     dataset = _open(request, reference, candidate, progress)
     for side in (reference, candidate):
-        refuse_images_it_was_made_with(side.engine, dataset.name)
+        refuse_images_it_was_made_with(side.engine, dataset)
     if request.pictures is not None and isinstance(dataset, Dataset):
         refuse_overwriting(request.pictures, dataset)
     paths = dataset.paths if isinstance(dataset, ImageList) else [sample.path for sample in dataset.samples]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardnet_deploy.errors import AccuracyBudgetError
 from hardnet_deploy.evaluate.bootstrap import DropType
-from hardnet_deploy.workflows.precision_trials import Trial, Trials
+from hardnet_deploy.workflows.precision_trials import FloatPoint, Trial, Trials
 
 if TYPE_CHECKING:
     from calibration.qdq import Choice
@@ -27,6 +27,7 @@ class SearchResult:
         digest: Of them.
         images: How many.
         ranking: Layers by the noise they make alone, the most harmful first.
+        float_point: The float graph: the other end of the trials' curve of accuracy against cost; no choice.
         trials: In the order of their float layers' number.
         best: The choice: the fewest float layers that were seen to keep the whole one-sided interval inside the budget.
     """
@@ -37,6 +38,7 @@ class SearchResult:
     digest: str
     images: int
     ranking: tuple[LayerNoise, ...]
+    float_point: FloatPoint
     trials: tuple[Trial, ...]
     best: Trial
 
@@ -48,6 +50,7 @@ class SearchResult:
             "data": {"name": self.data, "digest": self.digest, "images": self.images},
             "layer_precisions": layer_precisions(self.best.float_layers),
             "best": self.best.as_dict(),
+            "float_point": self.float_point.as_dict(),
             "trials": [trial.as_dict() for trial in self.trials],
             "ranking": [noise_record(one) for one in self.ranking],
         }
@@ -80,18 +83,21 @@ def search_precision(trials: Trials, base: Choice, budget: float, drop_type: Dro
 
     Raises:
         AccuracyBudgetError: No trial fits; the message names the best one.
+        ExportError: A layer stays float that is to be INT8, before anything is measured; unless ``trials`` allow it.
     """
-    ranking = trials.ranking()
-    order = [one.name for one in ranking if one.name not in base.float_units]
 
-    def measured(count: int) -> Trial:
-        choice = dataclasses.replace(base, float_units=base.float_units | set(order[:count]))
+    def measured(more: list[str]) -> Trial:
+        choice = dataclasses.replace(base, float_units=base.float_units | set(more))
         return trials.measure(choice, f"trying {len(choice.float_units)} layers in float")
 
-    done: dict[int, Trial] = {}
+    done = {0: measured([])}
+    float_point = trials.float_point()
+    ranking = trials.ranking()
+    order = [one.name for one in ranking if one.name not in base.float_units]
     fits = None
     for count in _counts(len(order) - 1):
-        done[count] = measured(count)
+        if count not in done:
+            done[count] = measured(order[:count])
         if done[count].drop.at_most <= budget:
             fits = count
             break
@@ -99,7 +105,7 @@ def search_precision(trials: Trials, base: Choice, budget: float, drop_type: Dro
         low = max(count for count in done if count < fits)
         while fits - low > 1:
             middle = (low + fits) // 2
-            done[middle] = measured(middle)
+            done[middle] = measured(order[:middle])
             if done[middle].drop.at_most <= budget:
                 fits = middle
             else:
@@ -120,6 +126,7 @@ def search_precision(trials: Trials, base: Choice, budget: float, drop_type: Dro
         digest=trials.dataset.digest,
         images=len(trials.dataset),
         ranking=ranking,
+        float_point=float_point,
         trials=ordered,
         best=done[fits],
     )

@@ -27,11 +27,13 @@ from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.tensor_names import CONF, LOC
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
-from hardnet_deploy.workflows.quantise import CPU_WRITING, Quantiser
+from hardnet_deploy.workflows.quantise import CPU_WRITING, Quantiser, fallback_error
 from hardnet_deploy.workflows.run_engine import detect_dataset
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
 if TYPE_CHECKING:
+    import onnx
+
     from calibration.qdq import Choice
     from calibration.sensitivity import LayerNoise
     from hardnet_deploy.workflows.open_engine import OpenEngine
@@ -40,7 +42,26 @@ Progress = Callable[[str, int, int], None]
 SEARCH_SPLIT: Final = "search"  # of the demo data: neither calibrated on nor judged on
 NOISE_IMAGES: Final = 16
 TIMED_RUNS: Final = 20
+KEEP_EVERY_S: Final = 10.0  # how much of a ranking a loss of power may cost; an interrupt costs no finished layer
+RECORD_FORMAT: Final = 2  # raised with every change of what is measured or kept
 PACKAGES: Final = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "Pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatPoint:
+    """The end of the curve at which nothing is INT8 and nothing is lost: the float graph.
+
+    Args:
+        median_ms: As of a :class:`Trial`, by the same function.
+        size_bytes: Of the float graph with the same NMS.
+    """
+
+    median_ms: float
+    size_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"macs_int8": 0.0, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +69,18 @@ class Trial:
     """One choice of float layers, measured.
 
     Args:
-        float_layers: Left in float, in topological order.
-        macs_int8: Share of the convolutions' multiply-accumulates in INT8.
+        float_layers: Asked to stay float, in topological order.
+        fell_back: Stayed float without being asked; empty unless that was allowed.
+        macs_int8: Share of the convolutions' multiply-accumulates that run in INT8.
         drop: Of mAP against the float graph.
-        median_ms: Of one image in this process, ONNX Runtime's default threads; for comparing trials, no benchmark.
+        median_ms: Of one batch (one image where the graph takes any number), ONNX Runtime's default threads, in the
+            process of the search: trials and float graph are timed minutes apart, or in another run where their
+            record was continued. For comparing points of one curve, no benchmark.
         size_bytes: Of the engine.
     """
 
     float_layers: tuple[str, ...]
+    fell_back: tuple[str, ...] = ()
     macs_int8: float
     drop: DropInterval
     median_ms: float
@@ -76,6 +101,7 @@ class Trials:
         drop_type: Of the drop of mAP.
         record: File in which results are kept; results of anything else in it are not used.
         progress: Told of (what runs, how much of it is done, how much there is).
+        allow_fallback: Measure choices of which a layer stays float that is to be INT8, instead of refusing them.
     """
 
     def __init__(
@@ -86,11 +112,15 @@ class Trials:
         drop_type: DropType,
         record: Path,
         progress: Progress,
+        *,
+        allow_fallback: bool = False,
     ) -> None:
         self.dataset, self.record = dataset, record
+        self._allow_fallback = allow_fallback
         self._engine, self._quantiser, self._drop_type, self._progress = engine, quantiser, drop_type, progress
         self._reference: tuple[MatchTable, ...] | None = None
         self._identity = {
+            "format": RECORD_FORMAT,
             "engine": engine.sha256,
             "table": sha256_bytes(quantiser.table.to_json().encode()),
             "concat_scales": quantiser.concat_scales,
@@ -101,11 +131,15 @@ class Trials:
             "versions": versions(PACKAGES),
         }
         self._noise: dict[str, dict[str, float]] = {}
+        self._float_point: FloatPoint | None = None
         self._trials: dict[str, Trial] = {}
         self._read()
 
     def ranking(self) -> tuple[LayerNoise, ...]:
-        """Every layer quantised alone, by the noise it makes in the heads' outputs, the most harmful first."""
+        """Every layer quantised alone, by the noise it makes in the heads' outputs, the most harmful first.
+
+        Finished layers are kept where it is interrupted; the next run measures the others.
+        """
         from calibration.qdq import WRITINGS
         from calibration.sensitivity import layer_noise
 
@@ -119,30 +153,58 @@ class Trials:
             {name: np.repeat(image.pixels[None], batch, axis=0)}
             for image in _readable(load_inputs(paths, self._engine.preprocess))
         ]
-        with calibration_faults():
-            found = layer_noise(
+        with calibration_faults(), self._keeping_noise() as keep:
+            return layer_noise(
                 graph,
                 self._quantiser.ranges,
                 WRITINGS[CPU_WRITING],
                 images,
                 outputs,
-                done=self._noise,
+                done={layer: sqnr for layer, sqnr in self._noise.items() if sqnr.keys() == set(outputs)},
+                keep=keep,
                 progress=partial(self._progress, "quantising each layer alone"),
             )
-        self._noise = {one.name: dict(one.sqnr) for one in found}
-        self._write()
-        return found
+
+    @contextlib.contextmanager
+    def _keeping_noise(self) -> Iterator[Callable[[LayerNoise], None]]:
+        """Takes finished layers, writes them every few seconds, and the last of them however it ends."""
+        written, unwritten = time.monotonic(), False
+
+        def keep(one: LayerNoise) -> None:
+            nonlocal written, unwritten
+            self._noise[one.name] = dict(one.sqnr)
+            unwritten = True
+            if time.monotonic() - written >= KEEP_EVERY_S:
+                self._write()
+                written, unwritten = time.monotonic(), False
+
+        try:
+            yield keep
+        finally:
+            if unwritten:
+                self._write()
+
+    def float_point(self) -> FloatPoint:
+        """What the float graph costs, by which its trials are compared."""
+        if self._float_point is None:
+            model = self._float_model()
+            self._float_point = FloatPoint(median_ms=_median_ms(self._running(model)), size_bytes=model.ByteSize())
+            self._write()
+        return self._float_point
 
     def measure(self, choice: Choice, title: str) -> Trial:
         """What a choice costs.
 
         Raises:
+            ExportError: A layer stays float that is to be INT8; nothing is measured.
             UsageError: The float graph finds nothing in the data.
         """
         key = f"{choice.reduced_weights}: {','.join(sorted(choice.float_units))}"
         if key in self._trials:
+            self._refuse(self._trials[key].fell_back)
             return self._trials[key]
         found = self._quantiser.for_cpu(choice)
+        self._refuse(found.fell_back)
         engine = self._running(found.model)
         reference = self._float_tables()
         drop = paired_drop(reference, self._tables(engine, title), self.dataset.metric, kind=self._drop_type)
@@ -151,11 +213,10 @@ class Trials:
                 f"the float graph finds nothing in {self.dataset.name}, so no drop can be measured",
                 next_step="use data of the model's classes",
             )
-        units = self._quantiser.graph.units
-        in_float = sum(unit.macs for unit in units if unit.name in choice.float_units)
         trial = Trial(
-            float_layers=tuple(unit.name for unit in units if unit.name in choice.float_units),
-            macs_int8=1 - in_float / max(sum(unit.macs for unit in units), 1),
+            float_layers=tuple(name for name in self._quantiser.layers if name in choice.float_units),
+            fell_back=found.fell_back,
+            macs_int8=found.macs_int8,
             drop=drop,
             median_ms=_median_ms(engine),
             size_bytes=found.model.ByteSize(),
@@ -164,13 +225,20 @@ class Trials:
         self._write()
         return trial
 
-    def _running(self, model: Any) -> OpenEngine:
+    def _refuse(self, fell_back: tuple[str, ...]) -> None:
+        if fell_back and not self._allow_fallback:
+            raise fallback_error(fell_back)
+
+    def _running(self, model: onnx.ModelProto) -> OpenEngine:
         return dataclasses.replace(self._engine, runner=OrtRunner(model), model=model, sha256=None)
+
+    def _float_model(self) -> onnx.ModelProto:
+        source = self._quantiser.source
+        return source.finished(source.model)
 
     def _float_tables(self) -> tuple[MatchTable, ...]:
         if self._reference is None:
-            source = self._quantiser.source
-            self._reference = self._tables(self._running(source.finished(source.model)), "the float graph")
+            self._reference = self._tables(self._running(self._float_model()), "the float graph")
         return self._reference
 
     def _tables(self, engine: OpenEngine, title: str) -> tuple[MatchTable, ...]:
@@ -186,6 +254,8 @@ class Trials:
                     for layer, outputs in stored["noise"].items()
                 }
                 trials = {key: _trial_from(one) for key, one in stored["trials"].items()}
+                point = stored["float_point"]
+                self._float_point = None if point is None else FloatPoint(**point)
                 self._noise, self._trials = noise, trials
 
     def _write(self) -> None:
@@ -193,8 +263,13 @@ class Trials:
             layer: {name: value if math.isfinite(value) else str(value) for name, value in outputs.items()}
             for layer, outputs in self._noise.items()
         }
-        trials = {key: asdict(trial) for key, trial in self._trials.items()}
-        text = json.dumps({"identity": self._identity, "noise": noise, "trials": trials}, indent=1, allow_nan=False)
+        document = {
+            "identity": self._identity,
+            "noise": noise,
+            "float_point": asdict(self._float_point) if self._float_point else None,
+            "trials": {key: asdict(trial) for key, trial in self._trials.items()},
+        }
+        text = json.dumps(document, indent=1, allow_nan=False)
         with atomic_output(self.record) as temporary:
             write_durably(temporary, text.encode())
 
@@ -208,7 +283,8 @@ def _readable(images: Iterable[LoadedImage | InputFileError]) -> Iterator[Loaded
 
 def _trial_from(stored: Mapping[str, Any]) -> Trial:
     drop = {**stored["drop"], "two_sided": tuple(stored["drop"]["two_sided"])}
-    return Trial(**{**stored, "float_layers": tuple(stored["float_layers"]), "drop": DropInterval(**drop)})
+    layers = {name: tuple(stored[name]) for name in ("float_layers", "fell_back")}
+    return Trial(**{**stored, **layers, "drop": DropInterval(**drop)})
 
 
 def _median_ms(engine: OpenEngine) -> float:

@@ -14,6 +14,7 @@ from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import onnx
@@ -87,11 +88,22 @@ class Quantised:
         model: The whole graph, NMS included.
         optimised: What ONNX Runtime makes of it here.
         fell_back: Layers that were asked to be INT8 and stayed float.
+        macs_int8: Share of the layers' multiply-accumulates that run in INT8.
     """
 
     model: onnx.ModelProto
     optimised: OptimisedGraph
     fell_back: tuple[str, ...]
+    macs_int8: float
+
+
+def fallback_error(layers: Sequence[str]) -> ExportError:
+    """Layers that were to be INT8 and stayed float, which nobody allowed."""
+    return ExportError(
+        f"{len(layers)} layers that were to be INT8 stayed float in ONNX Runtime; nothing was written",
+        got=", ".join(layers[:5]),
+        next_step="--allow-fallback takes the engine as it is; --layer-precisions NAME:fp32 asks for it",
+    )
 
 
 class Quantiser:
@@ -146,15 +158,44 @@ class Quantiser:
         """The whole CPU engine, and what ONNX Runtime makes of it.
 
         Raises:
-            ExportError: ONNX Runtime refuses it.
+            ExportError: ONNX Runtime refuses it, made INT8 of what was to stay float, or left a ReLU in float.
         """
         model = self.source.finished(self.write(choice))
-        optimised = inspect(optimise(model), {unit.name: unit.weight for unit in self.graph.units})
+        optimised = inspect(optimise(model), self._stored_weights(model))
+        self._refuse_untrue(optimised)
         wanted = [name for name in self.layers if name not in choice.float_units]
         fell_back = fallbacks(optimised, wanted)
         if not fell_back and optimised.float_relus:
             raise ExportError("a ReLU was left in float between INT8 layers", got=", ".join(optimised.float_relus[:5]))
-        return Quantised(model=model, optimised=optimised, fell_back=fell_back)
+        integer = sum(unit.macs for unit in self.graph.units if optimised.achieved[unit.name] == "int8")
+        share = integer / max(sum(unit.macs for unit in self.graph.units), 1)
+        return Quantised(model=model, optimised=optimised, fell_back=fell_back, macs_int8=share)
+
+    def _stored_weights(self, model: onnx.ModelProto) -> dict[str, str]:
+        """Name of each layer's weight in a written graph: of its integers where the layer was given some.
+
+        Layers that share a weight need not share its integers, and one of them may stay float.
+        """
+        integers = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+        read = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+        found = {}
+        for unit in self.graph.units:
+            made = unit.inner if unit.inner in read else f"{unit.inner}.exact"  # as an output of the graph is called
+            weight = read.get(made, unit.weight)
+            found[unit.name] = integers.get(weight, weight)
+        return found
+
+    def _refuse_untrue(self, optimised: OptimisedGraph) -> None:
+        """Refuse a graph of which it could not be said truly which layers run in INT8."""
+        known = sum(kind == "int8" for kind in optimised.achieved.values())
+        if optimised.unasked or optimised.integer_convolutions != known:
+            named = f", not asked for: {', '.join(optimised.unasked[:5])}" if optimised.unasked else ""
+            raise ExportError(
+                "ONNX Runtime made other convolutions INT8 than it was asked to",
+                got=f"{optimised.integer_convolutions} integer convolutions{named}",
+                wanted=f"the {known} that were asked for, and no other",
+                next_step="another version of onnxruntime, or --layer-precisions that leaves these in INT8",
+            )
 
 
 def quantiser_for(engine: OpenEngine, table: CalibrationTable, *, concat_scales: ConcatScales) -> Quantiser:

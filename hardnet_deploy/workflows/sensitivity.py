@@ -14,6 +14,7 @@ from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.errors import UsageError
 from hardnet_deploy.files import atomic_output, refuse_unwritable, write_durably
+from hardnet_deploy.workflows.judged_apart import refuse_search_in_calibration
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import noise_record
 from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trial, Trials
@@ -49,7 +50,7 @@ class LayerCost:
 
     Args:
         noise: In the heads' outputs.
-        trial: Its drop of mAP; None where it was not measured.
+        trial: Its drop of mAP, and whether ONNX Runtime computes it in INT8; None where it was not measured.
     """
 
     noise: LayerNoise
@@ -58,7 +59,8 @@ class LayerCost:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         drop = self.trial.drop.as_dict() if self.trial else None
-        return {**noise_record(self.noise), "drop": drop}
+        fell_back = bool(self.trial.fell_back) if self.trial else None
+        return {**noise_record(self.noise), "drop": drop, "fell_back": fell_back}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +95,10 @@ def run_sensitivity(request: SensitivityRequest, progress: Progress) -> Sensitiv
     """Quantise each layer alone.
 
     Raises:
-        UsageError, OutputFileError: Before anything long runs.
+        UsageError, OutputFileError: Before anything long runs; data with images that the ranges come from too.
         InputFileError: The graph, table, data or an image cannot be read.
         ArtifactMismatchError: A manifest or the table is of something else.
+        ExportError: ONNX Runtime refuses a graph, or makes INT8 of what is to stay float.
     """
     from calibration.qdq import Choice
 
@@ -122,7 +125,9 @@ def run_sensitivity(request: SensitivityRequest, progress: Progress) -> Sensitiv
         count=request.count,
         progress=partial(progress, "drawing the demo data"),
     )
-    trials = Trials(engine, quantiser, dataset, "relative", record, progress)
+    refuse_search_in_calibration(table.fingerprint.data, table.image_marks, dataset, option="--data")
+    # A layer that ONNX Runtime computes in float is rounded all the same, so what that costs is measured.
+    trials = Trials(engine, quantiser, dataset, "relative", record, progress, allow_fallback=True)
     everything = frozenset(quantiser.layers)
     layers = []
     for one in trials.ranking():

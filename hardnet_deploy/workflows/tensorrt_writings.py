@@ -16,6 +16,7 @@ from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.targets import get_target
 from hardnet_deploy.workflows.build_options import float_units
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.judged_apart import with_marks
 from hardnet_deploy.workflows.quantise import Quantiser, table_record
 from hardnet_deploy.workflows.save_engine import manifest_of, source_record
 
@@ -117,7 +118,7 @@ def write_qdq(
             "writing": "int8",
             "asked_to_stay_float": sorted(left),
             "concat_scales": quantiser.concat_scales,
-            "calibration": table_record(quantiser.table, table_path),
+            "calibration": with_marks(table_record(quantiser.table, table_path), quantiser.table.image_marks),
         },
         graph={
             **old.graph,

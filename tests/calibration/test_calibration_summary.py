@@ -12,8 +12,8 @@ from calibration.collect import Measured
 from calibration.errors import CalibrationError
 from calibration.histogram import MagnitudeHistogram
 from calibration.methods import thresholds
-from calibration.summary import MANY_SATURATED, Movement, movements, saturating, snapshot, statistics, wants_snapshot
-from calibration.table import METHODS, Snapshot
+from calibration.summary import CLIPPING, Movement, movements, saturating, snapshot, statistics, wants_snapshot
+from calibration.table import METHODS, Method, Snapshot
 
 
 def measured(values: object, *, low: float | None = None, high: float | None = None) -> Measured:
@@ -42,7 +42,15 @@ class TestStatistics:
             assert one.thresholds == thresholds(given[name].histogram, given[name].largest)
             assert set(one.thresholds) == set(one.saturated) == set(METHODS)
             for method in METHODS:
-                assert one.saturated[method] == given[name].histogram.share_above(one.thresholds[method])
+                clipped = given[name].histogram.share_above(one.thresholds[method])
+                assert one.saturated[method] == (0 if one.thresholds[method] == given[name].largest else clipped)
+
+    def test_what_keeps_the_maximum_clips_nothing(self) -> None:
+        flat = measured(np.full(40, 0.7))  # all in the last bin, which a guess by the bin would cut through
+        assert flat.histogram.share_above(flat.largest) > 0
+        one = statistics({"a": flat})["a"]
+        assert one.saturated == dict.fromkeys(METHODS, 0.0)
+        assert statistics({"a": noise(3)})["a"].saturated["percentile"] > 0
 
     @pytest.mark.parametrize(("low", "high"), [(-1.0, 77.0), (-77.0, 1.0)])
     def test_an_extreme_that_the_sample_missed_is_kept(self, low: float, high: float) -> None:
@@ -109,15 +117,30 @@ class TestMovements:
 
 
 class TestSaturating:
-    def test_above_one_in_a_thousand_most_first(self) -> None:
-        whole = table(method="minmax")
-        shares = dict(zip(whole.tensors, (0.002, MANY_SATURATED, 0.03, 0.0), strict=True))
+    @pytest.mark.parametrize("method", METHODS)
+    def test_above_what_the_method_means_to_clip_most_first(self, method: Method) -> None:
+        whole, notable = table(method=method), CLIPPING[method].notable
+        shares = dict(zip(whole.tensors, (notable + 0.002, notable, notable + 0.03, 0.0), strict=True))
         tensors = {
-            name: replace(one, saturated={**one.saturated, "minmax": shares[name]})
+            name: replace(one, saturated={**dict.fromkeys(METHODS, 1.0), method: shares[name]})
             for name, one in whole.tensors.items()
         }
         names = list(whole.tensors)
-        assert saturating(replace(whole, tensors=tensors)) == ((names[2], 0.03), (names[0], 0.002))
+        assert saturating(replace(whole, tensors=tensors)) == (
+            (names[2], notable + 0.03),
+            (names[0], notable + 0.002),
+        )
+
+    def test_every_method_says_what_it_clips(self) -> None:
+        assert tuple(CLIPPING) == ("minmax", "percentile", "entropy", "mse")
+        assert all(one.why.startswith(method) for method, one in CLIPPING.items())
+        assert CLIPPING["minmax"].notable == 0
+
+    def test_what_percentile_clips_by_design_is_not_worth_a_line(self) -> None:
+        tensors = statistics({"a": measured(np.random.default_rng(1).standard_normal(40_000))})
+        found = table(method="percentile", tensors=tensors, snapshots={})
+        assert tensors["a"].saturated["percentile"] == pytest.approx(0.0001, rel=1e-6)
+        assert saturating(found) == ()
 
     def test_none(self) -> None:
         assert saturating(table(method="minmax")) == ()

@@ -13,7 +13,8 @@ import pytest
 from made_up_table import AWKWARD_NAMES, PREPROCESS, read, statistics, table
 
 from calibration.errors import CalibrationError, StaleTableError
-from calibration.table import METHODS, Method, Snapshot, TensorStatistics, is_table
+from calibration.table import METHODS, Method, Snapshot, TensorStatistics
+from calibration.table_json import is_table
 
 
 def test_the_file_gives_back_the_table_and_the_same_text() -> None:
@@ -157,6 +158,15 @@ def test_a_table_is_known_by_its_content() -> None:
     assert is_table(text[: len(text) // 2])  # cut short: from_json then says so
     assert not is_table("TRT-8601-EntropyCalibration2\nimages: 3c010204\n")
     assert not is_table(json.dumps({"kind": "onnx", "calibration": json.loads(text)}))
+
+
+def test_marks_of_images_are_kept_and_older_tables_have_none() -> None:
+    marks = ("1f-0123456789ab", "b5c3-ffffffffffff")
+    assert read(table(image_marks=marks).to_json()).image_marks == marks
+    assert "image_marks" not in json.loads(table().to_json())
+    assert read(table().to_json()).image_marks == ()
+    with pytest.raises(CalibrationError, match="image_marks hold"):
+        table(image_marks=("b5c3",))
 
 
 def test_a_table_is_not_changed_by_being_written() -> None:

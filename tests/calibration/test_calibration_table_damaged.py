@@ -11,7 +11,7 @@ import pytest
 from made_up_table import SOURCE, read, statistics, table
 
 from calibration.errors import CalibrationError
-from calibration.table import is_table
+from calibration.table_json import is_table
 
 
 def at(*path: str | int, value: object) -> Callable[[Any], None]:
@@ -73,6 +73,8 @@ DAMAGES = {
     "version is a number": (at("versions", "numpy", value=2), r'versions\["numpy"\] is 2'),
     "command is a text": (at("command", value="calibrate"), "command is"),
     "command holds a number": (at("command", 1, value=3), r"command\[1\] is 3"),
+    "marks are a list": (at("image_marks", value=["b5c3-0123456789ab"]), "image_marks is"),
+    "a mark cut short": (at("image_marks", value="b5c3-0123456789ab b5c3-01"), 'image_marks hold "b5c3-01"'),
 }
 
 

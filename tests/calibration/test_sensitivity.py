@@ -100,6 +100,27 @@ class TestRanking:
         assert again[0] == LayerNoise(name="second", macs=GRAPH.units[1].macs, sqnr={"last.out": -99.0})
         assert [one for one in whole if one.name != "second"] == list(again[1:])
 
+    def test_every_layer_that_is_measured_is_handed_over_at_once(self) -> None:
+        ranges = Ranges(GRAPH, TABLE)
+        kept: list[LayerNoise] = []
+        counts: list[int] = []
+        whole = layer_noise(
+            GRAPH,
+            ranges,
+            write_uint8,
+            FEEDS,
+            ["last.out"],
+            keep=kept.append,
+            progress=lambda *_: counts.append(len(kept)),
+        )
+        assert counts == [1, 2, 3]
+        assert [one.name for one in kept] == [unit.name for unit in GRAPH.units]
+        assert sorted(kept, key=lambda one: one.worst) == list(whole)
+        done = {one.name: one.sqnr for one in kept[:2]}
+        again: list[LayerNoise] = []
+        assert layer_noise(GRAPH, ranges, write_uint8, FEEDS, ["last.out"], done=done, keep=again.append) == whole
+        assert again == kept[2:]  # what was done is not handed over again
+
 
 class TestRefusals:
     def test_no_image(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from small_int8 import FIRST, LAYERS, fill_folder
+from small_int8 import FIRST, LAYERS, calibrate, fill_folder
 from typer.testing import CliRunner
 
 from hardnet_deploy.cli.build_engine_cmd import build_engine
@@ -41,7 +41,7 @@ def test_help_lists_every_option() -> None:
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert result.exit_code == 0
     options = (
-        "int8 fp16 target weights code-line calib data count method concat-scales layer-precisions reduce-range "
+        "int8 fp16 target weights code-line calib data count seed method concat-scales layer-precisions reduce-range "
         "max-drop drop-type search-data search-count allow-fallback dry-run output trust json debug "
         "saveEngine layerPrecisions"
     )
@@ -103,7 +103,7 @@ def test_a_bare_dry_run_names_what_it_chose() -> None:
 
 def test_a_search_shows_its_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision_trials, "paired_drop", partial(paired_drop, resamples=20))
-    words = (*INT8, "--search-data", "coco:coco", "--max-drop")
+    words = (*INT8, "--search-data", "coco:coco:val2017", "--max-drop")
     result = run(*words, "0.9")
     assert "search   budget 90 % (relative), coco:coco:val2017" in result.stdout
     assert result.stdout.count("  chosen") == 1
@@ -111,6 +111,28 @@ def test_a_search_shows_its_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = run(*words, "1e-9", "--drop-type", "absolute", "-o", "none.onnx", exit_code=6)
     assert "the best found" in failed.stderr
     assert not Path("none.onnx").exists()
+
+
+def test_a_seed_draws_the_images_as_calibrate_does() -> None:
+    words = ("--int8", "--data", "pictures", "--count", "2", "--json", "-o")
+    drawn = {}
+    for seed in ("0", "1"):
+        drawn[seed] = json.loads(run(*words, f"e{seed}.onnx", "--seed", seed).stdout)["precision"]["calibration"]
+        assert drawn[seed]["seed"] == int(seed)
+        expected = calibrate(count=2, seed=int(seed), output=Path("c.json"))
+        assert drawn[seed]["images_sha256"] == expected.images.digest
+    assert drawn["0"]["images_sha256"] != drawn["1"]["images_sha256"]
+    bare = json.loads(run(*words, "e.onnx").stdout)["precision"]["calibration"]
+    assert bare["images_sha256"] == drawn["0"]["images_sha256"]
+
+
+def test_a_cache_of_tensorrt_is_told_from_a_table() -> None:
+    calibrate(cache=Path("c.calib.json"), output=Path("t.json"))
+    failed = run("--int8", "--calib", "c.calib.json", exit_code=4)
+    assert "c.calib.json is a calibration cache of TensorRT" in failed.stderr
+    assert "next: hardnet-deploy calibrate" in failed.stderr
+    assert not list(Path().glob("*.int8.onnx*"))
+    run("--int8", "--calib", "t.json")
 
 
 def test_a_fallback_ends_with_4_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +153,9 @@ def test_a_fallback_ends_with_4_unless_it_is_allowed(monkeypatch: pytest.MonkeyP
         (("--int8", "--fp16"), 2, "exclude each other"),
         (("--calib", "float.calib.json"), 2, "--calib"),
         ((*INT8, "--data", "pictures"), 2, "--data would do nothing"),
+        ((*INT8, "--seed", "1"), 2, "--seed would do nothing"),
+        (("--int8", "--data", "pictures", "--seed", "-1"), 2, "--seed -1 is out of range"),
+        ((*INT8, "--max-drop", "0.5", "--search-data", "coco:coco"), 2, "names no split, and val2017"),
         (("--int8",), 2, "INT8 needs ranges"),
         (("--int8", "--calib", "coco/annotations/instances_val2017.json"), 4, "not a calibration table"),
         (("--int8", "--data", "nowhere"), 4, "there is no folder nowhere"),

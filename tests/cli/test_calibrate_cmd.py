@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import typer
 from small_int8 import build, fill_folder, save_pictures
 from typer.testing import CliRunner
 
+from calibration import summary
+from hardnet_deploy.cli import calibrate_cmd
 from hardnet_deploy.cli.calibrate_cmd import calibrate
 
 app = typer.Typer()
@@ -82,6 +85,30 @@ def test_what_is_written_for_tensorrt_is_named() -> None:
     assert "wrote    c.cache: calibration cache for TensorRT 8.2.1" in result.stdout
 
 
+@pytest.mark.parametrize("option", ["--qdq", "--cache", "--ranges"])
+def test_concat_scales_change_every_file_for_tensorrt(option: str) -> None:
+    contents = []
+    for number, words in enumerate([(), ("--concat-scales", "unified"), ("--concat-scales", "separate")]):
+        run(option, f"{number}.out", *words)
+        contents.append(Path(f"{number}.out").read_bytes().replace(b"separate", b"unified"))
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_what_is_clipped_is_told_as_the_method_means_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("minmax", "percentile"):
+        assert "clipped" not in run("--method", method).stdout
+    everything = {name: replace(one, notable=0.0) for name, one in summary.CLIPPING.items()}
+    monkeypatch.setattr(summary, "CLIPPING", everything)
+    monkeypatch.setattr(calibrate_cmd, "SHOWN", 1)
+    assert "clipped" not in run("--method", "minmax").stdout
+    result = run("--method", "percentile")
+    assert "clipped  0.01 % of " in result.stdout
+    assert "clipped  more than 0 % of " in result.stdout
+    assert "percentile clips 0.01 % of every tensor by design" in result.stdout
+    document = json.loads(run("--method", "percentile", "--json").stdout)
+    assert document["clipping"] == {"notable": 0.0, "why": everything["percentile"].why}
+
+
 def test_files_that_are_left_out_are_noted() -> None:
     Path("pictures/notes.txt").touch()
     assert "note: files in pictures that are left out" in run().stderr
@@ -94,6 +121,14 @@ def test_files_that_are_left_out_are_noted() -> None:
         (("--count", "9"), 2, "more than pictures has"),
         (("--method", "median"), 2, "median"),
         (("--cache", "c.cache", "--tensorrt", "11.0.0"), 2, "no calibrators"),
+        (("--tensorrt", "8.6.1"), 2, "without --cache --tensorrt would do nothing"),
+        (("--tensorrt", "8.6.1", "--qdq", "q.onnx"), 2, "without --cache --tensorrt would do nothing"),
+        (("--concat-scales", "unified"), 2, "without --qdq or --cache or --ranges --concat-scales would do nothing"),
+        (
+            ("--layer-precisions", "base.0:fp32", "--cache", "c"),
+            2,
+            "without --qdq or --ranges --layer-precisions would",
+        ),
         (("-o", "float.onnx"), 2, "would overwrite"),
         (("--data", "nowhere"), 4, "there is no folder nowhere"),
         (("-o", "pictures"), 4, "is a folder"),

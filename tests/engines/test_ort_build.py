@@ -9,14 +9,16 @@ import pytest
 from calibration_graphs import chain, detector, ranges_of
 from onnx import TensorProto, helper
 
+from calibration import qdq
 from calibration.graph import GraphMap
 from calibration.qdq import Choice, write_uint8
 from hardnet_deploy.engines.ort_build import OptimisedGraph, fallbacks, inspect, optimise
 from hardnet_deploy.errors import ExportError
 
 
-def weights(graph: GraphMap) -> dict[str, str]:
-    return {unit.name: unit.weight for unit in graph.units}
+def weights(graph: GraphMap, *left: str) -> dict[str, str]:
+    """Of each convolution as it is written: integers, but for those left in float."""
+    return {unit.name: unit.weight if unit.name in left else f"{unit.weight}.quantized" for unit in graph.units}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def graph() -> GraphMap:
 
 
 def quantised(graph: GraphMap, *left: str) -> OptimisedGraph:
-    return inspect(optimise(write_uint8(graph, ranges_of(graph), Choice(float_units=frozenset(left)))), weights(graph))
+    written = write_uint8(graph, ranges_of(graph), Choice(float_units=frozenset(left)))
+    return inspect(optimise(written), weights(graph, *left))
 
 
 def test_every_convolution_of_a_quantised_graph_is_an_integer_one(graph: GraphMap) -> None:
@@ -33,7 +36,7 @@ def test_every_convolution_of_a_quantised_graph_is_an_integer_one(graph: GraphMa
     assert set(found.achieved.values()) == {"int8"}
     assert list(found.achieved) == [unit.name for unit in graph.units]
     assert found.integer_convolutions == len(graph.units)
-    assert found.float_convolutions == found.float_relus == ()
+    assert found.float_convolutions == found.float_relus == found.unasked == ()
     assert found.operators["QLinearConv"] == len(graph.units)
     assert "Conv" not in found.operators
 
@@ -43,6 +46,7 @@ def test_layers_left_in_float_are_told_by_name(graph: GraphMap) -> None:
     assert {name for name, kind in found.achieved.items() if kind == "fp32"} == {"stem", "conf.1"}
     assert found.integer_convolutions == len(graph.units) - 2
     assert len(found.float_convolutions) == 2
+    assert found.unasked == ()
 
 
 def test_a_float_graph_has_no_integer_convolution(graph: GraphMap) -> None:
@@ -100,6 +104,16 @@ def test_achieved_is_asked_of_the_weight_not_of_the_node() -> None:
         node = helper.make_node("QLinearConv", ["x", "s", "z", weight, "s", "z", "s", "z"], ["y"], "renamed")
         return helper.make_model(helper.make_graph([node], "g", [], []))
 
-    asked: Mapping[str, str] = {"conv": "w"}
+    asked: Mapping[str, str] = {"conv": "w.quantized"}
     assert inspect(model("w.quantized"), asked).achieved == {"conv": "int8"}
+    assert inspect(model("w.quantized"), asked).unasked == ()
     assert inspect(model("v.quantized"), asked).achieved == {"conv": "fp32"}
+    assert inspect(model("v.quantized"), asked).unasked == ("renamed",)
+
+
+def test_a_convolution_that_onnx_runtime_quantises_by_itself_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdq, "TAKEN_BY_ORT", frozenset())  # so that nothing keeps it from that
+    found = quantised(GraphMap(chain().model(["last.out"])), "second")
+    assert found.integer_convolutions == 3
+    assert found.unasked == ("second",)
+    assert found.achieved == {"first": "int8", "second": "fp32", "last": "int8"}

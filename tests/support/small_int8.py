@@ -31,7 +31,8 @@ from hardnet_deploy.target_spec import NmsKind
 from hardnet_deploy.tensor_names import CONF, INPUT, LOC
 from hardnet_deploy.workflows.build_engine import run_build
 from hardnet_deploy.workflows.build_options import BuildRequest
-from hardnet_deploy.workflows.calibrate import CalibrateRequest, CalibrateResult, run_calibrate
+from hardnet_deploy.workflows.calibrate import CalibrateResult, run_calibrate
+from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 from hardnet_deploy.workflows.save_engine import BuildResult
 
 Progress = Callable[[str, int, int], None]

@@ -84,7 +84,8 @@ def test_a_table_of_something_else_ends_with_8(what: str, message: str) -> None:
         (b"", "not a calibration table"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"{}", "not a calibration table"),
-        (b"TRT-8601-EntropyCalibration2\nimages: 3c010204\n", "not a calibration table"),
+        (b"TRT-8601-EntropyCalibration2\nimages: 3c010204\n", "is a calibration cache of TensorRT"),
+        (b"TRT-86", "is a calibration cache of TensorRT"),
         (None, "cut short"),
     ],
 )

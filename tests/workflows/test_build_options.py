@@ -92,6 +92,7 @@ def test_two_precisions_exclude_each_other() -> None:
         ({"calib": Path("c.json")}, "--calib"),
         ({"data": "demo"}, "--data"),
         ({"count": 3}, "--count"),
+        ({"seed": 0}, "--seed"),
         ({"method": "mse"}, "--method"),
         ({"layer_precisions": "a:fp32"}, "--layer-precisions"),
         ({"max_drop": 0.1}, "--max-drop"),
@@ -114,6 +115,7 @@ def test_without_int8_its_options_are_refused(options: dict[str, Any], name: str
     [
         ({"calib": Path("c.json"), "data": "demo"}, "--data would do nothing"),
         ({"calib": Path("c.json"), "count": 3, "data": "demo"}, "--data and --count would do nothing"),
+        ({"calib": Path("c.json"), "seed": 0}, "--seed would do nothing"),
         ({"search_data": "demo"}, "without --max-drop --search-data"),
         ({"search_count": 3}, "without --max-drop --search-count"),
         ({"drop_type": "absolute"}, "without --max-drop --drop-type"),
@@ -126,6 +128,29 @@ def test_with_int8_options_that_would_do_nothing_are_refused(options: dict[str, 
 @pytest.mark.parametrize("budget", [0.0, 1.0, -0.1, float("nan")])
 def test_a_budget_out_of_range_is_refused(budget: float) -> None:
     refused(UsageError, "--max-drop .* is out of range", int8=True, max_drop=budget)
+
+
+@pytest.mark.parametrize(
+    ("text", "next_step"),
+    [
+        ("coco:c", "--search-data coco:c:train2017, with ranges of other images, as of coco:c:unlabeled2017"),
+        ("coco:c:", "--search-data coco:c:train2017"),
+        ("coco:with:colon", "--search-data coco:with:colon:train2017"),
+        ("voc:v", "--search-data voc:v:2007-val, with ranges of other images, as of voc:v:2007-train"),
+    ],
+)
+def test_a_search_is_not_made_unasked_in_what_engines_are_judged_on(text: str, next_step: str) -> None:
+    folder = Path("with:colon")
+    if text.endswith(folder.name):
+        folder.mkdir()
+    with pytest.raises(UsageError, match=r"names no split, and (val2017|2007-test), the usual one, is what") as caught:
+        plan(int8=True, max_drop=0.1, search_data=text)
+    assert (caught.value.next_step or "").startswith(next_step)
+
+
+@pytest.mark.parametrize("text", ["demo", "demo:search", "coco:c:train2017", "coco:c:val2017", "voc:v:2007-val", None])
+def test_a_search_in_a_split_that_is_named_is_taken(text: str | None) -> None:
+    assert plan(int8=True, max_drop=0.1, search_data=text).precision == "int8"
 
 
 def test_options_of_a_model_are_refused_for_a_file() -> None:

@@ -21,14 +21,15 @@ from small_int8 import (
 
 from calibration.qdq import Choice
 from calibration.sensitivity import LayerNoise
-from hardnet_deploy.errors import AccuracyBudgetError
+from hardnet_deploy.errors import AccuracyBudgetError, ExportError
 from hardnet_deploy.evaluate.bootstrap import DropInterval, paired_drop
-from hardnet_deploy.workflows import precision_trials
+from hardnet_deploy.workflows import precision_trials, quantise
 from hardnet_deploy.workflows.precision_search import SearchResult, layer_precisions, noise_record, search_precision
-from hardnet_deploy.workflows.precision_trials import Trial
+from hardnet_deploy.workflows.precision_trials import FloatPoint, Trial
 
 RESAMPLES = 20  # the intervals of real trials need not be good here
 BUDGET = 0.01
+FLOAT_POINT = FloatPoint(median_ms=3.0, size_bytes=4)
 WIDTH = 0.002  # of the made-up intervals, to either side
 
 
@@ -62,7 +63,11 @@ class MadeUp:
         self.dataset = _Images(name="made up", digest="0" * 64)
         self.asked: list[frozenset[str]] = []
 
+    def float_point(self) -> FloatPoint:
+        return FLOAT_POINT
+
     def ranking(self) -> tuple[LayerNoise, ...]:
+        assert self.asked, "whether every layer can be INT8 is to be known before the ranking, which takes long"
         return tuple(
             LayerNoise(name=name, macs=10, sqnr={"loc": 20.0 + place, "conf": math.inf})
             for place, name in enumerate(self.names)
@@ -158,8 +163,22 @@ def test_the_result_goes_into_json_and_speaks_trtexec() -> None:
     assert [row["layer"] for row in document["ranking"]][:2] == ["layer.00", "layer.01"]
     assert document["ranking"][0]["sqnr_db"] == {"loc": 20.0, "conf": None}
     assert document["best"] in document["trials"]
+    assert document["float_point"] == {"macs_int8": 0.0, "median_ms": 3.0, "size_bytes": 4}
+    assert [len(trial["float_layers"]) for trial in document["trials"]] == [0, 1, 2]  # the float graph does not compete
     assert layer_precisions(()) == ""
     assert noise_record(LayerNoise(name="a", macs=1, sqnr={"loc": -math.inf}))["sqnr_db"] == {"loc": None}
+
+
+def test_a_layer_that_falls_back_ends_the_search_before_the_ranking() -> None:
+    class FallingBack(MadeUp):
+        def measure(self, _choice: Choice, _title: str) -> Trial:
+            raise quantise.fallback_error(["layer.03"])
+
+        def ranking(self) -> tuple[LayerNoise, ...]:
+            raise AssertionError("the ranking takes long")
+
+    with pytest.raises(ExportError, match="1 layers that were to be INT8 stayed float"):
+        search(FallingBack(lambda _count: 0.0))
 
 
 @pytest.fixture
@@ -173,7 +192,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("folder")
 def test_a_search_ends_in_an_engine_that_says_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
     calibrate(method="minmax")
-    options: dict[str, Any] = {"max_drop": 0.9, "search_data": "coco:coco", "layer_precisions": f"{FIRST}:fp32"}
+    options: dict[str, Any] = {"max_drop": 0.9, "search_data": "coco:coco:val2017", "layer_precisions": f"{FIRST}:fp32"}
     result = build(**options)
     assert result.manifest is not None
     precision = result.manifest.precision
@@ -182,22 +201,49 @@ def test_a_search_ends_in_an_engine_that_says_what_it_found(monkeypatch: pytest.
     assert FIRST in found["best"]["float_layers"]
     assert set(found["best"]["float_layers"]) == {FIRST, *precision["float_by_search"]}
     assert found["data"]["images"] == 4
+    assert found["float_point"]["macs_int8"] == 0.0
+    assert found["float_point"]["median_ms"] > 0
+    assert found["float_point"]["size_bytes"] > 0
+    assert found["best"]["macs_int8"] == precision["macs_in_int8"]
     assert precision["layer_precisions"] == found["layer_precisions"]
     assert {name for name, kind in precision["achieved"].items() if kind == "fp32"} == {
         FIRST,
         *precision["float_by_search"],
     }
     assert Path("int8.search.json").exists()
-    monkeypatch.setattr(precision_trials, "detect_dataset", None)  # what was measured is read
+    for what in ("detect_dataset", "_median_ms"):  # what was measured is read
+        monkeypatch.setattr(precision_trials, what, None)
     first = Path("int8.onnx").read_bytes()
     build(**options)
     assert Path("int8.onnx").read_bytes() == first
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_search_is_refused_before_it_begins_where_a_layer_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantise, "optimise", lambda model: model)
+    for what in ("detect_dataset", "load_inputs", "_median_ms"):
+        monkeypatch.setattr(precision_trials, what, None)
+    with pytest.raises(ExportError, match="that were to be INT8 stayed float") as caught:
+        build(max_drop=0.9, search_data="coco:coco:val2017")
+    assert FIRST in (caught.value.got or "")
+    assert not Path("int8.onnx").exists()
+    assert not Path("int8.search.json").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_search_counts_no_layer_that_falls_back_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantise, "optimise", lambda model: model)
+    result = build(max_drop=0.9, search_data="coco:coco:val2017", allow_fallback=True)
+    assert result.manifest is not None
+    trials = result.manifest.precision["search"]["trials"]
+    assert {trial["macs_int8"] for trial in trials} == {0.0}
+    assert all(FIRST in trial["fell_back"] or FIRST in trial["float_layers"] for trial in trials)
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_search_without_success_writes_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision_trials, "paired_drop", lambda *_, **__: interval(float(np.float32(0.5))))
     with pytest.raises(AccuracyBudgetError):
-        build(max_drop=0.001, search_data="coco:coco")
+        build(max_drop=0.001, search_data="coco:coco:val2017")
     assert not Path("int8.onnx").exists()
     assert json.loads(Path("int8.search.json").read_text())["trials"]

@@ -22,11 +22,12 @@ from small_int8 import (
     write_graph,
 )
 
+from calibration import sensitivity
 from calibration.qdq import Choice
 from hardnet_deploy.data.sources import open_data
-from hardnet_deploy.errors import InputFileError, UsageError
+from hardnet_deploy.errors import ExportError, InputFileError, UsageError
 from hardnet_deploy.evaluate.bootstrap import paired_drop
-from hardnet_deploy.workflows import precision_trials
+from hardnet_deploy.workflows import precision_trials, quantise
 from hardnet_deploy.workflows.open_engine import open_engine
 from hardnet_deploy.workflows.precision_trials import Trials
 from hardnet_deploy.workflows.quantise import Quantiser, float_graph, read_table
@@ -53,7 +54,8 @@ def real_trials(onnx_file: str = "float.onnx", **options: Any) -> Trials:
         preprocess=dataclasses.asdict(engine.preprocess),
     )
     data = open_data("coco:coco", class_names=DETECTOR.class_names, count=options.get("count"))
-    return Trials(engine, quantiser, data, options.get("drop_type", "relative"), RECORD, silent)
+    allow = options.get("allow_fallback", False)
+    return Trials(engine, quantiser, data, options.get("drop_type", "relative"), RECORD, silent, allow_fallback=allow)
 
 
 def forbid_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +63,7 @@ def forbid_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("something was measured again")
 
     monkeypatch.setattr(precision_trials, "detect_dataset", never)
+    monkeypatch.setattr(precision_trials, "_median_ms", never)
     monkeypatch.setattr(Quantiser, "for_cpu", never)
 
 
@@ -92,7 +95,9 @@ def test_noise_that_is_no_number_is_kept_too() -> None:
     record = json.loads(RECORD.read_text())
     record["noise"] = {name: {"loc": "inf", "conf": "-inf"} for name in LAYERS}
     RECORD.write_text(json.dumps(record))
-    assert {value for one in real_trials().ranking() for value in one.sqnr.values()} == {math.inf, -math.inf}
+    again = real_trials()
+    assert {value for one in again.ranking() for value in one.sqnr.values()} == {math.inf, -math.inf}
+    again.float_point()  # which writes the record
     json.loads(RECORD.read_text(), parse_constant=pytest.fail)
     assert math.inf in real_trials().ranking()[0].sqnr.values()
 
@@ -125,6 +130,9 @@ def _without(record: dict[str, Any], part: str) -> str:
         lambda record: json.dumps(record)[:-40],
         lambda record: _without(record, "noise"),
         lambda record: _without(record, "identity"),
+        lambda record: _without(record, "float_point"),
+        lambda record: json.dumps({**record, "float_point": 5.0}),
+        lambda record: json.dumps({**record, "float_point": {"median_ms": 5.0}}),
         lambda record: json.dumps({**record, "noise": []}),
         lambda record: json.dumps({**record, "noise": {"base.0": {"loc": "loud"}}}),
         lambda record: json.dumps({**record, "trials": {key: {} for key in record["trials"]}}),
@@ -169,3 +177,121 @@ def test_layers_of_a_graph_of_several_images_are_ranked_too() -> None:
         {noise.name: noise.worst for noise in real_trials(file).ranking()} for file in ("float.onnx", "two.onnx")
     )
     assert two == pytest.approx(one, abs=0.01)  # the same images twice: the same ratio
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_float_graph_is_timed_like_a_trial_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Any] = []
+
+    def median(engine: Any) -> float:
+        timed.append(engine)
+        return float(len(timed))
+
+    monkeypatch.setattr(precision_trials, "_median_ms", median)
+    trials = real_trials()
+    trial, point = trials.measure(CHOICE, "a trial"), trials.float_point()
+    assert (trial.median_ms, point.median_ms) == (1.0, 2.0)
+    operators = [{node.op_type for node in engine.model.graph.node} for engine in timed]
+    assert ["DequantizeLinear" in found for found in operators] == [True, False]
+    assert all("NonMaxSuppression" in found for found in operators)  # both end alike
+    assert point.size_bytes == timed[1].model.ByteSize()
+    assert point.as_dict() == {"macs_int8": 0.0, "median_ms": 2.0, "size_bytes": point.size_bytes}
+    forbid_measuring(monkeypatch)
+    again = real_trials()
+    assert again.float_point() == point
+    assert again.measure(CHOICE, "a trial") == trial
+    assert len(json.loads(RECORD.read_text())["trials"]) == 1
+
+
+def count_runs(monkeypatch: pytest.MonkeyPatch, *, interrupted_at: int | None = None) -> list[int]:
+    """Numbers of the runs of a ranking: first the float graph, then each layer; one may be interrupted."""
+    real, runs = sensitivity._run, list[int]()
+
+    def run(*arguments: Any) -> Any:
+        if len(runs) == interrupted_at:
+            raise KeyboardInterrupt
+        runs.append(len(runs))
+        return real(*arguments)
+
+    monkeypatch.setattr(sensitivity, "_run", run)
+    return runs
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("finished", [0, 1, 4])
+def test_an_interrupted_ranking_is_continued(finished: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = real_trials().ranking()
+    RECORD.unlink()
+    with monkeypatch.context() as patch:
+        count_runs(patch, interrupted_at=1 + finished)
+        with pytest.raises(KeyboardInterrupt):
+            real_trials().ranking()
+    kept = json.loads(RECORD.read_text())["noise"] if RECORD.exists() else {}
+    assert set(kept) == set(LAYERS[:finished])
+    runs = count_runs(monkeypatch)
+    assert real_trials().ranking() == whole
+    assert len(runs) == 1 + len(LAYERS) - finished
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, len(LAYERS)), (1e9, 1)])
+def test_a_ranking_is_written_no_more_often_than_it_is_worth(
+    seconds: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = precision_trials.write_durably, list[int]()
+
+    def write(path: Path, data: bytes) -> None:
+        sizes.append(len(json.loads(data)["noise"]))
+        real(path, data)
+
+    monkeypatch.setattr(precision_trials, "write_durably", write)
+    monkeypatch.setattr(precision_trials, "KEEP_EVERY_S", seconds)
+    real_trials().ranking()
+    assert sizes == list(range(len(LAYERS) + 1))[-expected:]
+    real_trials().ranking()
+    assert len(sizes) == expected  # nothing new, nothing written
+
+
+@pytest.mark.usefixtures("folder")
+def test_noise_of_other_outputs_is_measured_again() -> None:
+    trials = real_trials()
+    whole = trials.ranking()
+    record = json.loads(RECORD.read_text())
+    record["noise"][FIRST] = {"loc": -99.0}
+    record["noise"][HEADS[0]] = {}
+    RECORD.write_text(json.dumps(record))
+    assert real_trials().ranking() == whole
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_choice_that_falls_back_is_refused_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantise, "optimise", lambda model: model)  # ONNX Runtime that fuses nothing
+    monkeypatch.setattr(precision_trials, "detect_dataset", None)
+    with pytest.raises(ExportError, match="3 layers that were to be INT8 stayed float") as caught:
+        real_trials().measure(CHOICE, "a trial")
+    assert caught.value.got == ", ".join(LAYERS[1:4])
+    assert not RECORD.exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_trial_counts_what_was_achieved_and_keeps_what_fell_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = quantise.inspect
+
+    def without_one(optimised: Any, weights: dict[str, str]) -> Any:
+        found = real(optimised, weights)
+        achieved = {**found.achieved, "base.1.a": "fp32"}
+        return dataclasses.replace(found, achieved=achieved, integer_convolutions=found.integer_convolutions - 1)
+
+    whole = real_trials().measure(CHOICE, "a trial")
+    RECORD.unlink()
+    monkeypatch.setattr(quantise, "inspect", without_one)
+    trials = real_trials(allow_fallback=True)
+    trial = trials.measure(CHOICE, "a trial")
+    macs = {unit.name: unit.macs for unit in trials._quantiser.graph.units}
+    assert trial.fell_back == ("base.1.a",)
+    assert trial.float_layers == (FIRST, *HEADS)  # what was asked for, not what came of it
+    assert trial.macs_int8 == pytest.approx(whole.macs_int8 - macs["base.1.a"] / sum(macs.values()))
+    forbid_measuring(monkeypatch)
+    assert real_trials(allow_fallback=True).measure(CHOICE, "a trial") == trial
+    with pytest.raises(ExportError, match="1 layers that were to be INT8 stayed float"):
+        real_trials().measure(CHOICE, "a trial")  # kept by a run that allowed it

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from hardnet_deploy.cli.sensitivity_cmd import sensitivity
 from hardnet_deploy.errors import ArtifactMismatchError, HardnetDeployError, InputFileError, OutputFileError, UsageError
 from hardnet_deploy.evaluate.bootstrap import paired_drop
-from hardnet_deploy.workflows import precision_trials
+from hardnet_deploy.workflows import precision_trials, quantise
 from hardnet_deploy.workflows.sensitivity import SensitivityRequest, SensitivityResult, run_sensitivity
 
 PNG = b"\x89PNG"
@@ -43,6 +43,7 @@ def test_every_layer_is_ranked_with_what_it_costs_alone() -> None:
     report = json.loads(Path("float.sensitivity.json").read_text(), parse_constant=pytest.fail)
     assert [row["layer"] for row in report["layers"]] == [one.noise.name for one in result.layers]
     assert report["data"]["images"] == 4
+    assert {row["fell_back"] for row in report["layers"]} == {False}
     assert Path("float.sensitivity.png").read_bytes().startswith(PNG)
 
 
@@ -51,6 +52,14 @@ def test_without_map_only_the_noise_is_measured(monkeypatch: pytest.MonkeyPatch)
     result = run(with_map=False, output=Path("out/r.json"))
     assert all(one.trial is None for one in result.layers)
     assert {path.name for path in Path("out").iterdir()} == {"r.json", "r.png", "r.trials.json"}
+
+
+def test_a_layer_that_onnx_runtime_keeps_in_float_is_ranked_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantise, "optimise", lambda model: model)
+    result = run()
+    assert {one.as_dict()["fell_back"] for one in result.layers} == {True}
+    assert {one.trial.macs_int8 for one in result.layers if one.trial} == {0.0}
+    assert {one.as_dict()["fell_back"] for one in run(with_map=False).layers} == {None}
 
 
 @pytest.mark.parametrize(
