@@ -25,6 +25,7 @@ from machine import conditions
 
 from calibration.qdq import Choice
 from calibration.table import METHODS, CalibrationTable
+from hardnet_deploy.bench.interleaved import time_side_by_side
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.evaluate.bootstrap import paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
@@ -32,7 +33,8 @@ from hardnet_deploy.evaluate.metrics import match_tables
 from hardnet_deploy.evaluate.weighted_ap import mean_average_precision
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.ort import OrtRunner
-from hardnet_deploy.workflows.calibrate import CalibrateRequest, calibrate_engine
+from hardnet_deploy.workflows.calibrate import calibrate_engine
+from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
@@ -40,8 +42,12 @@ from hardnet_deploy.workflows.precision_search import search_precision
 from hardnet_deploy.workflows.precision_trials import Trials
 from hardnet_deploy.workflows.quantise import Quantiser, float_graph
 from hardnet_deploy.workflows.run_engine import detect_dataset
+from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
 SEARCH_BUDGET = 0.001
+FP32 = "FP32, ONNX Runtime"
+THREADS = 2
+ROUNDS = 12
 
 
 def mean_ap(tables: tuple[MatchTable, ...]) -> float:
@@ -57,9 +63,35 @@ def heads(quantiser: Quantiser) -> frozenset[str]:
     return frozenset(name for name in quantiser.layers if name.startswith(("loc", "conf")))
 
 
-def variants(
-    engine: OpenEngine, table: CalibrationTable, folder: Path, *, search: bool
-) -> Iterator[tuple[str, dict[str, Any], onnx.ModelProto]]:
+Row = tuple[str, dict[str, Any], onnx.ModelProto]
+
+
+def cpu_row(title: str, quantiser: Quantiser, choice: Choice, **told: Any) -> Row:
+    """A CPU engine."""
+    made = quantiser.for_cpu(choice)
+    assert not made.fell_back
+    settings = {**common(quantiser, choice), "writing": "uint8", "macs_in_int8": made.macs_int8, **told}
+    return title, settings, made.model
+
+
+def qdq_row(title: str, quantiser: Quantiser) -> Row:
+    """A graph for TensorRT, its first layer in float."""
+    choice = Choice(float_units=first_layer(quantiser))
+    macs = {unit.name: unit.macs for unit in quantiser.graph.units}
+    share = 1 - sum(macs[name] for name in choice.float_units) / sum(macs.values())
+    model = quantiser.source.finished(quantiser.write(choice, writing="int8"))
+    return title, {**common(quantiser, choice), "writing": "int8", "macs_in_int8": share}, model
+
+
+def common(quantiser: Quantiser, choice: Choice) -> dict[str, Any]:
+    return {
+        "method": quantiser.table.method,
+        "concat_scales": quantiser.concat_scales,
+        "float": sorted(choice.float_units),
+    }
+
+
+def variants(engine: OpenEngine, table: CalibrationTable, folder: Path, *, search: bool) -> Iterator[Row]:
     """Name, settings and whole graph of every row."""
     source = float_graph(engine)
     preprocess = asdict(engine.preprocess)
@@ -68,52 +100,24 @@ def variants(
         return Quantiser(source, table.with_method(method), concat_scales=scales, preprocess=preprocess)
 
     for method in METHODS:
-        chosen = quantiser(method)
-        told = {"writing": "uint8", "method": method, "concat_scales": "unified", "float": "none"}
-        yield f"CPU engine, {method}", told, chosen.for_cpu(Choice()).model
-    for scales in ("unified", "separate"):
-        chosen = quantiser(scales=scales)
-        first = first_layer(chosen)
-        told = {"writing": "uint8", "method": table.method, "concat_scales": scales}
-        if scales == "separate":
-            yield "CPU engine, separate concat scales", {**told, "float": "none"}, chosen.for_cpu(Choice()).model
-        else:
-            yield (
-                "CPU engine, first layer and heads in float",
-                {**told, "float": "first layer, heads"},
-                chosen.for_cpu(Choice(float_units=first | heads(chosen))).model,
-            )
-            reduced = Choice(reduced_weights=True)
-            yield "CPU engine, 7-bit weights", {**told, "float": "none"}, chosen.for_cpu(reduced).model
-        written = chosen.write(Choice(float_units=first), writing="int8")
-        yield (
-            f"int8 Q/DQ graph, {scales} concat scales",
-            {**told, "writing": "int8", "float": "first layer"},
-            source.finished(written),
-        )
-    for method in ("minmax", "mse"):
-        chosen = quantiser(method)
-        told = {"writing": "int8", "method": method, "concat_scales": "unified", "float": "first layer"}
-        written = chosen.write(Choice(float_units=first_layer(chosen)), writing="int8")
-        yield f"int8 Q/DQ graph, {method}", told, source.finished(written)
+        yield cpu_row(f"CPU engine, {method}", quantiser(method), Choice())
+    plain, separate = quantiser(), quantiser(scales="separate")
+    edges = Choice(float_units=first_layer(plain) | heads(plain))
+    yield cpu_row("CPU engine, first layer and heads in float", plain, edges)
+    yield cpu_row("CPU engine, 7-bit weights", plain, Choice(reduced_weights=True))
+    yield cpu_row("CPU engine, separate concat scales", separate, Choice())
     if search:
-        chosen = quantiser()
+        print("searching", file=sys.stderr)
         dataset = open_data("demo:search", class_names=engine.class_names)
-        trials = Trials(engine, chosen, dataset, "relative", folder / "search.json", lambda *_: None)
+        trials = Trials(engine, plain, dataset, "relative", folder / "search.json", lambda *_: None)
         found = search_precision(trials, Choice(), SEARCH_BUDGET, "relative")
-        model = chosen.for_cpu(Choice(float_units=frozenset(found.best.float_layers))).model
-        yield (
-            f"CPU engine, --max-drop {SEARCH_BUDGET:g}",
-            {
-                "writing": "uint8",
-                "method": table.method,
-                "concat_scales": "unified",
-                "float": list(found.best.float_layers),
-                "macs_in_int8": found.best.macs_int8,
-                "search": found.as_dict(),
-            },
-            model,
-        )
+        choice = Choice(float_units=frozenset(found.best.float_layers))
+        yield cpu_row(f"CPU engine, --max-drop {SEARCH_BUDGET:g}", plain, choice, search=found.as_dict())
+        print("searched", file=sys.stderr)
+    yield qdq_row("int8 Q/DQ graph, unified concat scales", plain)
+    yield qdq_row("int8 Q/DQ graph, separate concat scales", separate)
+    for method in ("minmax", "mse"):
+        yield qdq_row(f"int8 Q/DQ graph, {method}", quantiser(method))
 
 
 def main() -> None:
@@ -141,6 +145,8 @@ def main() -> None:
         source = float_graph(engine)
         reference = tables(source.finished(source.model))
         rows: list[dict[str, Any]] = []
+        engines = {FP32: folder / "fp32.onnx"}
+        engines[FP32].write_bytes(source.finished(source.model).SerializeToString())
         for title, settings, model in variants(engine, calibrated.table, folder, search=not options.no_search):
             found = tables(model)
             drop = paired_drop(reference, found, dataset.metric, kind="relative")
@@ -156,8 +162,18 @@ def main() -> None:
                     "bytes": model.ByteSize(),
                 }
             )
+            if settings["writing"] == "uint8":
+                engines[title] = folder / f"{len(engines)}.onnx"
+                engines[title].write_bytes(model.SerializeToString())
             last = rows[-1]
             print(f"{title:<46} mAP {last['mAP']:.4f}  kept {100 * last['kept']:.3f} %", file=sys.stderr)
+        print("timing", file=sys.stderr)
+        times = time_side_by_side(
+            engines, seeded_pixels(engine.preprocess, 1), threads=THREADS, rounds=ROUNDS, per_round=5
+        )
+        for row in rows:
+            if row["row"] in times:
+                row["median_ms"] = times[row["row"]].median_ms
         result = {
             "what": f"{registry.DEMO_MODEL}, INT8 against FP32 in ONNX Runtime",
             "command": ["python", "benchmarks/int8_accuracy.py", *sys.argv[1:]],
@@ -166,6 +182,8 @@ def main() -> None:
             "data": {"name": dataset.name, "digest": dataset.digest, "images": len(dataset)},
             "calibration": calibrated.as_dict() | {"table": None},
             "fp32_mAP": mean_ap(reference),
+            "fp32_median_ms": times[FP32].median_ms,
+            "timed": f"{THREADS} threads, a process each, {ROUNDS} rounds in turn, a noise image, NMS included",
             "rows": rows,
         }
     if options.save:

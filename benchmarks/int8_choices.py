@@ -1,9 +1,9 @@
-"""One scale through each concat family, or a scale for each tensor: what the difference costs in time.
+"""What two choices of the CPU engine's writing do to its time: scales of concatenations, and channels filled up.
 
-    python benchmarks/int8_concat.py --save benchmarks/results/int8_concat.json
+    python benchmarks/int8_choices.py --save benchmarks/results/int8_choices.json
 
-Both engines come from one calibration; each runs in a process of its own, in turn. What it costs in mAP stands in
-the rows of ``int8_accuracy.json``.
+All engines come from one calibration; each runs in a process of its own, in turn. What scales cost in mAP stands in
+the rows of ``int8_accuracy.json``; filling channels up changes no value.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import onnx
 from machine import conditions
 
+from calibration.qdq import Choice, write_uint8
 from calibration.ranges import ConcatScales
 from hardnet_deploy.bench.interleaved import time_side_by_side
 from hardnet_deploy.models import registry
@@ -24,13 +26,23 @@ from hardnet_deploy.workflows.build_engine import run_build
 from hardnet_deploy.workflows.build_options import BuildRequest
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
+from hardnet_deploy.workflows.open_engine import open_engine
+from hardnet_deploy.workflows.quantise import quantiser_for, read_table
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
 SCALES: tuple[ConcatScales, ...] = ("unified", "separate")
+BARE = "channels as they are"
+
+
+def bare(graph: Path, calib: Path) -> onnx.ModelProto:
+    """The engine of unified scales without a channel filled up."""
+    engine = open_engine(str(graph))
+    quantiser = quantiser_for(engine, read_table(calib), concat_scales="unified")
+    return quantiser.source.finished(write_uint8(quantiser.graph, quantiser.ranges, Choice()))
 
 
 def main() -> None:
-    """Build both, time both."""
+    """Build all, time all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ssd512-hardnet68-coco")
     parser.add_argument("--threads", type=int, default=2)
@@ -61,6 +73,9 @@ def main() -> None:
             )
             calib = built.table
             operators[scales] = dict(built.optimised.operators) if built.optimised else {}
+        assert calib is not None
+        engines[BARE] = folder / "bare.onnx"
+        engines[BARE].write_bytes(bare(graph, calib).SerializeToString(deterministic=True))
         times = time_side_by_side(
             engines,
             seeded_pixels(registry.get(options.model).preprocess, 1),
@@ -68,17 +83,20 @@ def main() -> None:
             rounds=options.rounds,
             per_round=5,
         )
-    medians = {scales: times[scales].median_ms for scales in SCALES}
+    medians = {name: one.median_ms for name, one in times.items()}
     result = {
         "what": f"{options.model}, weights drawn from a seed, batch 1, {options.threads} threads, boxes before NMS",
-        "command": ["python", "benchmarks/int8_concat.py", *sys.argv[1:]],
+        "command": ["python", "benchmarks/int8_choices.py", *sys.argv[1:]],
         "conditions": conditions(),
         "median_ms": medians,
         "separate_over_unified": medians["separate"] / medians["unified"],
-        "rounds": {scales: times[scales].rounds for scales in SCALES},
+        "as_they_are_over_filled_up": medians[BARE] / medians["unified"],
+        "rounds": {name: one.rounds for name, one in times.items()},
         "operators": operators,
     }
-    print(json.dumps({key: result[key] for key in ("median_ms", "separate_over_unified")}))
+    print(
+        json.dumps({key: result[key] for key in ("median_ms", "separate_over_unified", "as_they_are_over_filled_up")})
+    )
     if options.save:
         options.save.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -3,9 +3,12 @@
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/int8_speed.py --rounds 12 --save benchmarks/results/int8_speed.json
 
-Every side gets the same image and returns boxes and scores before NMS; PyTorch's stop earlier, at the heads' outputs.
-A process waits for its turn on its standard
-input, so no thread of another engine is awake while one is timed. What is not installed is listed as such.
+Every side gets the same image and returns boxes and scores before NMS, PyTorch's with softmax and decoding in PyTorch.
+Before anything is timed each one's boxes and scores are held against ONNX Runtime's in FP32: what computes in float32
+must give the same within its rounding, everything else the same shapes and finite values, or nothing is measured.
+A process waits for its turn on its standard input, so no thread of another engine is awake while one is timed. What is
+not installed is listed as such. OpenVINO chooses what floats it computes in, and takes bfloat16 where the processor has
+it; its FP32 row is told to stay in float32.
 """
 
 from __future__ import annotations
@@ -18,17 +21,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from int8_sides import Side, compare, image, load
 from machine import conditions
+from ort_quantiser import LAYERS, Reader, Settings, quantise
+from ort_quantiser import prepare as prepare_peer
 
 from hardnet_deploy.data.image_lists import open_images
-from hardnet_deploy.data.images import load_image
-from hardnet_deploy.data.preprocess import preprocess_image
 from hardnet_deploy.models import registry
+from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.tensor_names import INPUT
 from hardnet_deploy.workflows.build_engine import run_build
 from hardnet_deploy.workflows.build_options import BuildRequest
@@ -37,75 +43,28 @@ from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 
 CALIBRATION_IMAGES = 32
+PEER_IMAGES = 8
 WARM_UP = 5
 PER_ROUND = 5
 OURS, ORT_FP32, EAGER = "ours INT8, ONNX Runtime", "ONNX Runtime FP32", "PyTorch eager"
-Run = Callable[[], Any]
 
 
-def image(model: str) -> np.ndarray[Any, Any]:
-    """One demo scene as the network's input."""
-    path = open_images("demo:calibration", count=1).paths[0]
-    return preprocess_image(load_image(path), registry.get(model).preprocess)[None]
-
-
-def onnxruntime_run(path: Path, model: str, threads: int) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feeds = {INPUT: image(model)}
-    return lambda: session.run(None, feeds)
-
-
-def openvino_run(path: Path, model: str, threads: int) -> Run:
-    import openvino  # type: ignore[import-not-found, import-untyped, unused-ignore]  # of requirements-peers.txt
-
-    core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    request = core.compile_model(str(path), "CPU", settings).create_infer_request()
-    feeds = {INPUT: image(model)}
-    return lambda: request.infer(feeds)
-
-
-def torch_run(kind: str, model: str, threads: int) -> Run:
-    import torch
-
-    from hardnet_deploy.workflows.export import load_model
-
-    torch.set_num_threads(threads)
-    network, _ = load_model(registry.get(model), None, code_line=registry.CODE_LINES[0])
-    network.eval()
-    pixels = torch.from_numpy(image(model))
-    call: Callable[[Any], Any] = network
-    if kind != "eager":
-        call = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pixels = pixels.to(memory_format=torch.channels_last)
-    if kind == "compile":
-        call = torch.compile(call)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return call(pixels)
-
-    return run
-
-
-def sides(folder: Path) -> dict[str, tuple[str, str]]:
-    """Name of each side: kind of runner, and its file or mode."""
+def sides(folder: Path) -> dict[str, Side]:
+    """Every engine by its name in the table."""
+    fp32, ours = str(folder / "fp32.onnx"), str(folder / "ours.int8.onnx")
+    peers = {"uint8": str(folder / "peer.uint8.onnx"), "uint8 Conv and Relu": str(folder / "peer.layers.onnx")}
     return {
-        EAGER: ("torch", "eager"),
-        "PyTorch channels-last": ("torch", "channels_last"),
-        "PyTorch torch.compile": ("torch", "compile"),
-        ORT_FP32: ("onnxruntime", str(folder / "fp32.onnx")),
-        OURS: ("onnxruntime", str(folder / "ours.int8.onnx")),
-        "quantize_static, as it comes": ("onnxruntime", str(folder / "peer.default.onnx")),
-        "quantize_static, uint8": ("onnxruntime", str(folder / "peer.uint8.onnx")),
-        "OpenVINO FP32": ("openvino", str(folder / "fp32.onnx")),
-        "OpenVINO, ours INT8": ("openvino", str(folder / "ours.int8.onnx")),
-        "OpenVINO, quantize_static uint8": ("openvino", str(folder / "peer.uint8.onnx")),
+        EAGER: Side(kind="torch", what="eager", exact=True),
+        "PyTorch channels-last": Side(kind="torch", what="channels_last", exact=True),
+        "PyTorch torch.compile": Side(kind="torch", what="compile", exact=True),
+        ORT_FP32: Side(kind="onnxruntime", what=fp32, exact=True),
+        OURS: Side(kind="onnxruntime", what=ours),
+        "quantize_static, as it comes": Side(kind="onnxruntime", what=str(folder / "peer.default.onnx")),
+        **{f"quantize_static, {name}": Side(kind="onnxruntime", what=path) for name, path in peers.items()},
+        "OpenVINO FP32": Side(kind="openvino-f32", what=fp32, exact=True),
+        "OpenVINO, FP32 graph as it runs it": Side(kind="openvino", what=fp32),
+        "OpenVINO, ours INT8": Side(kind="openvino", what=ours),
+        **{f"OpenVINO, quantize_static {name}": Side(kind="openvino", what=path) for name, path in peers.items()},
     }
 
 
@@ -132,65 +91,60 @@ def prepare(model: str, folder: Path) -> dict[str, Any]:
 
 
 def quantize_static(model: str, folder: Path) -> None:
-    """ONNX Runtime's own quantiser, as it comes and with uint8 activations and weights per channel."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    spec = registry.get(model).preprocess
-    paths = open_images("demo:calibration", count=8).paths
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._left = iter(paths)
-
-        def get_next(self) -> dict[str, Any] | None:
-            path = next(self._left, None)
-            return None if path is None else {INPUT: preprocess_image(load_image(path), spec)[None]}
-
+    """ONNX Runtime's own quantiser: as it comes, with uint8 activations, and with what costs accuracy left out."""
     ready = folder / "peer.ready.onnx"
-    quant_pre_process(str(folder / "fp32.onnx"), str(ready), skip_symbolic_shape=True)
-    quantize_static(str(ready), str(folder / "peer.default.onnx"), Reader())
-    quantize_static(
-        str(ready),
-        str(folder / "peer.uint8.onnx"),
-        Reader(),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    prepare_peer(folder / "fp32.onnx", ready)
+    for name, settings in (
+        ("default", Settings(uint8=False)),
+        ("uint8", Settings()),
+        ("layers", Settings(operators=LAYERS)),
+    ):
+        reader = Reader(open_images("demo:calibration", count=PEER_IMAGES).paths, registry.get(model).preprocess)
+        quantise(ready, folder / f"peer.{name}.onnx", reader, settings)
 
 
-def serve(kind: str, what: str, model: str, threads: int) -> None:
-    """In a process of its own: answer each line on standard input with the milliseconds of one round."""
-    makers: dict[str, Callable[[], Run]] = {
-        "torch": lambda: torch_run(what, model, threads),
-        "onnxruntime": lambda: onnxruntime_run(Path(what), model, threads),
-        "openvino": lambda: openvino_run(Path(what), model, threads),
-    }
-    run = makers[kind]()
+def expect(model: str, folder: Path) -> Path:
+    """Write what ONNX Runtime computes in FP32 from the image."""
+    path = folder / "expected.npz"
+    runner = OrtRunner(onnx.load(folder / "fp32.onnx"), threads=1)
+    np.savez(path, allow_pickle=False, **runner.infer({INPUT: image(model)}))
+    return path
+
+
+def serve(side: Side, model: str, threads: int, expected: Path) -> None:
+    """In a process of its own: say how far the outputs are off, then answer each line with one round's milliseconds."""
+    loaded = load(side, model, threads)
     for _ in range(WARM_UP):
-        run()
-    print(json.dumps("ready"), flush=True)
+        loaded.run()
+    found = loaded.read(loaded.run())
+    outputs = compare(found, dict(np.load(expected)), exact=side.exact)
+    print(json.dumps({"floats": loaded.floats, "outputs": outputs}), flush=True)
     for _ in sys.stdin:
         times = []
         for _ in range(PER_ROUND):
             began = time.perf_counter()
-            run()
+            loaded.run()
             times.append(1e3 * (time.perf_counter() - began))
         print(json.dumps(times), flush=True)
 
 
-class Side:
+class Process:
     """One engine in its own process."""
 
-    def __init__(self, kind: str, what: str, model: str, threads: int) -> None:
-        command = [sys.executable, __file__, "--serve", kind, what, "--model", model, "--threads", str(threads)]
+    def __init__(self, side: Side, model: str, threads: int, expected: Path) -> None:
+        command = [sys.executable, __file__, "--serve", json.dumps(asdict(side)), "--expected", str(expected)]
+        command += ["--model", model, "--threads", str(threads)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.times: list[float] = []
         self.problem: str | None = None
-        self._answer()
+        self.said: dict[str, Any] = self._answer() or {}
+
+    @property
+    def wrong(self) -> list[str]:
+        """Outputs that are not what they must be."""
+        return [name for name, one in self.said.get("outputs", {}).items() if not one["ok"]]
 
     def turn(self) -> None:
         """One round."""
@@ -199,12 +153,11 @@ class Side:
         self._process.stdin.flush()
         self.times += self._answer() or []
 
-    def _answer(self) -> list[float] | None:
+    def _answer(self) -> Any:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.startswith(("[", '"')):
-                found = json.loads(line)
-                return found if isinstance(found, list) else None
+            if line.startswith(("[", "{")):
+                return json.loads(line)
         assert self._process.stderr is not None
         self.problem = (self._process.stderr.read().strip().splitlines() or ["it ended"])[-1]
         return None
@@ -216,8 +169,22 @@ class Side:
         self._process.wait()
 
 
-def row(name: str, side: Side, reference: float, eager: float) -> dict[str, Any]:
-    times = side.times
+def refuse_wrong(running: dict[str, Process]) -> None:
+    """End with an error where a side does not do the work that it is timed for, or one of the main three cannot run."""
+    faults = [
+        f"{name}: {', '.join(process.wrong)} are not what they must be: {json.dumps(process.said['outputs'])}"
+        for name, process in running.items()
+        if process.wrong
+    ]
+    faults += [f"{name}: {running[name].problem}" for name in (EAGER, ORT_FP32, OURS) if running[name].problem]
+    if faults:
+        for process in running.values():
+            process.close()
+        raise SystemExit("\n".join(faults))
+
+
+def row(name: str, process: Process, reference: float, eager: float) -> dict[str, Any]:
+    times = process.times
     median = statistics.median(times)
     return {
         "side": name,
@@ -227,6 +194,7 @@ def row(name: str, side: Side, reference: float, eager: float) -> dict[str, Any]
         "p90_ms": float(np.percentile(times, 90)),
         "times_faster_than_onnxruntime_fp32": reference / median,
         "times_faster_than_pytorch_eager": eager / median,
+        **process.said,
     }
 
 
@@ -236,35 +204,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save", type=Path)
-    parser.add_argument("--serve", nargs=2, help="internal: be one side")
+    parser.add_argument("--serve", help="internal: be one side")
+    parser.add_argument("--expected", type=Path, help="internal: its outputs in FP32")
     options = parser.parse_args()
     if options.serve:
-        kind, what = options.serve
-        serve(kind, what, options.model, options.threads)
+        serve(Side(**json.loads(options.serve)), options.model, options.threads, options.expected)
         return
     with tempfile.TemporaryDirectory() as folder:
         engine = prepare(options.model, Path(folder))
-        running = {name: Side(*how, options.model, options.threads) for name, how in sides(Path(folder)).items()}
-        order = [name for name, side in running.items() if side.problem is None]
+        expected = expect(options.model, Path(folder))
+        running = {
+            name: Process(side, options.model, options.threads, expected) for name, side in sides(Path(folder)).items()
+        }
+        refuse_wrong(running)
+        order = [name for name, process in running.items() if process.problem is None]
         shuffle = random.Random(0)
         for number in range(options.rounds):
             shuffle.shuffle(order)
             for name in order:
                 running[name].turn()
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-        for side in running.values():
-            side.close()
+        for process in running.values():
+            process.close()
     reference, eager = (statistics.median(running[name].times) for name in (ORT_FP32, EAGER))
-    rows = [row(name, side, reference, eager) for name, side in running.items() if side.times]
+    rows = [row(name, process, reference, eager) for name, process in running.items() if process.times]
     rows.sort(key=lambda one: one["median_ms"])
-    missing = {name: side.problem for name, side in running.items() if not side.times}
+    missing = {name: process.problem for name, process in running.items() if not process.times}
     for one in rows:
         print(
-            f"{one['side']:<34} {one['median_ms']:8.1f} ms   {one['times_faster_than_onnxruntime_fp32']:5.2f}x FP32   "
+            f"{one['side']:<46} {one['median_ms']:8.1f} ms   {one['times_faster_than_onnxruntime_fp32']:5.2f}x FP32   "
             f"{one['times_faster_than_pytorch_eager']:5.2f}x eager"
         )
     for name, problem in missing.items():
-        print(f"{name:<34} not measured: {problem}")
+        print(f"{name:<46} not measured: {problem}")
     cpu = read_cpu(Probes())
     result = {
         "what": f"{options.model}, weights drawn from a seed, batch 1, {options.threads} threads, boxes before NMS",
@@ -273,6 +245,8 @@ def main() -> None:
         "engine": engine,
         "rounds": options.rounds,
         "per_round": PER_ROUND,
+        "work": "image to boxes and scores in every row, softmax and decoding included; NMS in none",
+        "outputs": "of each row: against ONNX Runtime in FP32, from the image that is timed",
         "rows": rows,
         "not_measured": missing,
     }

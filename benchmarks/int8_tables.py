@@ -16,12 +16,14 @@ def load(name: str) -> dict[str, Any]:
 
 def accuracy(result: dict[str, Any]) -> str:
     """What each row keeps."""
-    lines = ["| INT8 | mAP | kept | at least (95 %) |", "|---|---|---|---|"]
-    lines.append(f"| FP32, ONNX Runtime | {result['fp32_mAP']:.4f} | | |")
-    lines += [
-        f"| {row['row']} | {row['mAP']:.4f} | {100 * row['kept']:.2f} % | {100 * row['kept_at_least_95']:.2f} % |"
-        for row in result["rows"]
-    ]
+    lines = ["| INT8 | mAP | kept | at least (95 %) | INT8 arithmetic | median |", "|---|---|---|---|---|---|"]
+    lines.append(f"| FP32, ONNX Runtime | {result['fp32_mAP']:.4f} | | | | {result['fp32_median_ms']:.1f} ms |")
+    for row in result["rows"]:
+        cost = f"{row['median_ms']:.1f} ms" if "median_ms" in row else ""
+        lines.append(
+            f"| {row['row']} | {row['mAP']:.4f} | {100 * row['kept']:.2f} % | {100 * row['kept_at_least_95']:.2f} % "
+            f"| {100 * row['macs_in_int8']:.0f} % | {cost} |"
+        )
     return "\n".join(lines)
 
 
@@ -34,6 +36,16 @@ def speed(result: dict[str, Any]) -> str:
             f"| {bold}{row['side']}{bold} | {row['median_ms']:.0f} ms | "
             f"{row['times_faster_than_onnxruntime_fp32']:.2f} | {row['times_faster_than_pytorch_eager']:.2f} |"
         )
+    return "\n".join(lines)
+
+
+def peer(result: dict[str, Any]) -> str:
+    """What ONNX Runtime's own quantiser keeps."""
+    lines = ["| | quantised by | kept | 95 % interval |", "|---|---|---|---|"]
+    for row in result["rows"]:
+        low, high = row["kept_interval_95"]
+        interval = f"{100 * low:.2f} to {100 * high:.2f} %"
+        lines.append(f"| {row['row']} | {row['quantiser']} | {100 * row['kept']:.2f} % | {interval} |")
     return "\n".join(lines)
 
 
@@ -50,8 +62,13 @@ def cost(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print all three."""
-    tables = (accuracy(load("int8_accuracy.json")), speed(load("int8_speed.json")), cost(load("calibration_cost.json")))
+    """Print all of them."""
+    tables = (
+        accuracy(load("int8_accuracy.json")),
+        peer(load("int8_peer.json")),
+        speed(load("int8_speed.json")),
+        cost(load("calibration_cost.json")),
+    )
     print("\n\n".join(tables))
 
 

@@ -61,7 +61,7 @@ def test_the_int8_tables_are_what_the_recorded_runs_measured() -> None:
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     tables = printed.split("\n\n")
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert all(table in text for table in tables)
 
 
@@ -95,6 +95,6 @@ def test_calibration_costs_no_more_than_it_promises() -> None:
 
 
 def test_separate_concat_scales_cost_what_the_readme_says() -> None:
-    result = json.loads((RESULTS / "int8_concat.json").read_text(encoding="utf-8"))
+    result = json.loads((RESULTS / "int8_choices.json").read_text(encoding="utf-8"))
     told = f"{result['separate_over_unified']:.2f} times as slow"
     assert told in (ROOT / "README.md").read_text(encoding="utf-8")
