@@ -10,9 +10,10 @@ import typer
 
 from hardnet_deploy.artifacts import UNTRAINED, manifest_path
 from hardnet_deploy.cli.common import Debug, Json, emit, emit_json, guarded, note, stages
+from hardnet_deploy.models import registry
 
 if TYPE_CHECKING:
-    from hardnet_deploy.workflows.export import ExportResult
+    from hardnet_deploy.workflows.export import ExportResult, Typing
 
 DETECTION_OPTIONS = "Detections"
 MIB = 1024**2
@@ -22,7 +23,11 @@ MIB = 1024**2
 def export(
     model: Annotated[str | None, typer.Argument(help="Model; default ssd512-hardnet68-coco.")] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Checkpoint (.pth). Without it the weights are untrained.")
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Checkpoint (.pth). Without it the weights are untrained; those of the demo model are shipped.",
+        ),
     ] = None,
     fuse_bn: Annotated[bool, typer.Option("--fuse-bn/--no-fuse-bn", help="Fold batch norms into convolutions.")] = True,
     outputs: Annotated[
@@ -54,6 +59,14 @@ def export(
     max_detections: Annotated[
         int | None, typer.Option("--max-detections", help="Overrides the preset.", rich_help_panel=DETECTION_OPTIONS)
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16"],
+        typer.Option(
+            "--precision",
+            help="fp16: an fp16-typed graph for TensorRT 11 and 10 (target gpu); L2Norm, softmax, decoding and NMS "
+            "stay fp32. Elsewhere fp16 is a flag of build-engine.",
+        ),
+    ] = "fp32",
     target: Annotated[
         str | None, typer.Option("--target", help="cpu, gtx-1080ti, jetson-nano or gpu: sets NMS kind and limits.")
     ] = None,
@@ -92,6 +105,7 @@ def export(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
+        precision=precision,
         target=target,
         opset=opset,
         batch=batch,
@@ -99,11 +113,13 @@ def export(
         output=output,
         command=("hardnet-deploy", *sys.argv[1:]),
     )
-    prefix = "" if weights else f"{UNTRAINED}: "
-    with stages(prefix=prefix) as progress:
+    with stages(prefix="" if weights or model == registry.DEMO_MODEL else f"{UNTRAINED}: ") as progress:
         result = run_export(request, progress)
+    prefix = "" if result.weights.trained or weights else f"{UNTRAINED}: "
     for text in result.weights.notes:
         note(f"note: {text}")
+    if result.plan.warning:
+        note(f"warning: {result.plan.warning}")
     if json:
         emit_json(document(result))
         return
@@ -124,6 +140,7 @@ def document(result: ExportResult) -> dict[str, Any]:
         "weights": manifest.weights,
         "target": manifest.target,
         "graph": manifest.graph,
+        "precision": manifest.precision,
         "checks": manifest.checks,
     }
 
@@ -168,6 +185,7 @@ def summary(result: ExportResult) -> list[str]:
         for part in result.verification.detections
     ]
     lines += [f"         skipped: {text}" for text in result.verification.skipped]
+    lines += _half_lines(result.typing) if result.typing else []
     accepting = [one.target for one in result.targets if one.accepted]
     lines.append(f"targets  accepted by the parser tables of: {', '.join(accepting) or 'none'}")
     lines += [
@@ -176,6 +194,23 @@ def summary(result: ExportResult) -> list[str]:
         for finding in (one.warnings if one.accepted else one.errors)
     ]
     return lines
+
+
+def _half_lines(typing: Typing) -> list[str]:
+    graph, proof = typing.graph, typing.verification
+    counts = f"{len(graph.fp16_nodes)} nodes in fp16, {len(graph.fp32_nodes)} in fp32, {graph.casts} casts"
+    lines = [f"fp16     {counts}; fp32 are L2Norm, softmax, decoding and NMS"]
+    lost = sum(graph.underflowed.values())
+    if lost:
+        lines.append(
+            f"         {lost} weights are too small for all 11 bits of fp16, in {len(graph.underflowed)} tensors"
+        )
+    worst = proof.noisiest
+    lines.append(
+        f"         against fp32: '{worst.name}' {worst.sqnr_text} on {worst.case}, largest error {worst.max_abs:.1e} "
+        f"(allowed: {worst.tolerance}); by {proof.runner}"
+    )
+    return [*lines, *(f"         skipped: {text}" for text in proof.skipped)]
 
 
 def _explanation(result: ExportResult) -> tuple[str, ...]:

@@ -188,7 +188,11 @@ def compare_tensor(
 
 
 def compare_tensors(
-    reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], tolerance: Tolerance, *, case: str
+    reference: Mapping[str, NDArray[Any]],
+    candidate: Mapping[str, NDArray[Any]],
+    tolerance: Tolerance | None,
+    *,
+    case: str,
 ) -> tuple[TensorParity, ...]:
     """Compare every tensor of the reference with the candidate's of the same name; one that is missing fails."""
     empty = np.empty(0)

@@ -96,8 +96,14 @@ SAME_PREPROCESSING: Final = Tolerance(
 FP16_AGAINST_FP32: Final = Tolerance(
     atol=0.0,
     rtol=0.0,
-    of_scale=1e-2,
-    why="weights and activations rounded to 11 bits move outputs by 2.3e-3 of their largest value (ssd512-hardnet85)",
+    of_scale=5e-2,
+    why="every result rounded to 11 bits moves outputs by 3.1e-3 of their largest value (ssd300-hardnet68), by 1.7e-2 "
+    "in the depthwise hardnet68ds with random weights; a wrong layer by tenths",
+)
+DECODED_IN_FP32: Final = Tolerance(
+    atol=1e-5,
+    rtol=1e-5,
+    why="the same float32 operators on the same loc and conf; one of them left in float16 moves scores by 5e-4",
 )
 SAME_INPUT: Final = Tolerance(
     atol=0.0,

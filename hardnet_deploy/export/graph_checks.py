@@ -1,9 +1,9 @@
 # ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
 """Does the parser of a target accept this graph, and is the graph clean?
 
-``check_graph`` answers for a target without TensorRT being there, from ``parser_table``, ``node_rules`` and, for INT8,
-``qdq_rules`` and ``qdq_fusion``. It is a lint, not a build: what it accepts can still fail on the device for want of
-memory or of a kernel.
+``check_graph`` answers for a target without TensorRT being there, from ``parser_table``, ``node_rules``, for FP16
+``half_rules``, and for INT8 ``qdq_rules`` and ``qdq_fusion``. It is a lint, not a build: what it accepts can still fail
+on the device for want of memory or of a kernel.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from onnx import TensorProto, numpy_helper
 
 from hardnet_deploy.export.graph_builder import BATCH_AXIS
 from hardnet_deploy.export.graph_view import Finding, GraphView, Severity, dtype_name, label
+from hardnet_deploy.export.half_rules import check_half
 from hardnet_deploy.export.node_rules import NODE_RULES, check_plugin
 from hardnet_deploy.export.parser_table import PARSERS, ParserRow
 from hardnet_deploy.export.qdq_fusion import check_onnxruntime_fusion
@@ -67,7 +68,7 @@ def check_graph(model: onnx.ModelProto, target: Target) -> GraphCheckReport:
         The findings, errors first. What several TensorRT generations say of a node stands once, as the oldest says it.
     """
     view = GraphView(model)
-    findings = [*_check_whole(view, target)]
+    findings = [*_check_whole(view, target), *check_half(view, target)]
     for family in target.tensorrt_families:
         told = {(finding.node, finding.rule) for finding in findings}
         findings += [
@@ -182,14 +183,6 @@ def _check_dtypes(view: GraphView, row: ParserRow) -> Iterator[Finding]:
             yield _dtype(row, tensor.name, f"initialisers of type {dtype} are not imported")
         elif dtype == "DOUBLE":
             yield _dtype(row, tensor.name, "float64 becomes float32", "warning")
-        elif dtype == "FLOAT16" and row.family == "8.2":
-            yield Finding(
-                severity="warning",
-                node=tensor.name,
-                rule="dtype",
-                message="float16 initialisers are native from 8.4 on; give 8.2 a float32 graph and the fp16 flag",
-                source="onnx/onnx-tensorrt:docs/Changelog.md (8.4 GA)",
-            )
         elif dtype == "INT64" and row.casts_int64 and _exceeds_int32(tensor):
             wide.append(tensor.name)
     if wide:

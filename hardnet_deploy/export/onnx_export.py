@@ -18,6 +18,7 @@ from hardnet_deploy.export.graph_builder import GraphBuilder
 from hardnet_deploy.export.network import NetworkWriter
 from hardnet_deploy.export.nms import write_efficient_nms, write_onnx_nms
 from hardnet_deploy.export.options import GraphOptions, output_names
+from hardnet_deploy.export.strict_check import check_strictly
 from hardnet_deploy.models.trace import trace
 from hardnet_deploy.specs import ModelSpec
 
@@ -59,8 +60,4 @@ def _check(model: onnx.ModelProto, options: GraphOptions) -> None:
     written = {entry.domain: entry.version for entry in model.opset_import}
     if written.get("") != options.opset:
         raise ExportError(f"the graph came out with opset {written.get('')}", wanted=f"opset {options.opset}")
-    try:
-        onnx.checker.check_model(model)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError("the exported graph fails the ONNX checker", got=str(error)) from error
+    check_strictly(model, what="the exported graph")

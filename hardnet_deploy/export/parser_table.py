@@ -28,6 +28,9 @@ PLUGIN_ATTRIBUTES: Final = (
 
 MIN_PLUGIN_SCORE_SOURCE: Final = "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin/efficientNMSInference.cu"
 
+WEAKLY_TYPED: Final[frozenset[TensorRTFamily]] = frozenset({"8.2", "8.6"})
+"""Generations without ``NetworkDefinitionCreationFlag.STRONGLY_TYPED``: precision is a flag of the build alone."""
+
 TOPK_LIMIT: Final = 3840
 TOPK_SOURCE: Final = "onnx/onnx-tensorrt:docs/operators.md (10.15, row TopK: K must be less than 3840)"
 

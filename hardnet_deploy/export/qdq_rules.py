@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hardnet_deploy.export.graph_patterns import WEIGHTED, l2norm_outputs, readers_behind
 from hardnet_deploy.export.graph_view import (
     DEQUANTIZE,
     QDQ,
@@ -43,7 +44,6 @@ _INPUTS: Final = 3
 PER_CHANNEL_OPSET: Final = 13
 _ONNX_AXIS: Final = 1
 _CHANNEL_AXIS: Final[Mapping[str, int]] = MappingProxyType({"Conv": 0, "ConvTranspose": 1})
-_WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 FUSED_ACTIVATIONS: Final = frozenset({"Relu", "Clip"})
 _NMS: Final = frozenset({PLUGIN_OP, "NonMaxSuppression"})
 _SAME_SCALE: Final = frozenset({"Concat", "MaxPool"})
@@ -126,7 +126,7 @@ def _check_channels(node: onnx.NodeProto, view: GraphView, scale: NDArray[Any]) 
         return
     axis = attributes(node).get("axis", _ONNX_AXIS)
     axis += len(shape) if axis < 0 else 0
-    readers = {reader.op_type for reader in _readers_behind(view, node.output[0])}
+    readers = {reader.op_type for reader in readers_behind(view, node.output[0])}
     wanted = next((_CHANNEL_AXIS[op_type] for op_type in sorted(readers & set(_CHANNEL_AXIS))), axis)
     if axis != wanted:
         message = f"scales along axis {axis} (ONNX means {_ONNX_AXIS} where none is written); it must be {wanted}"
@@ -154,7 +154,7 @@ def check_places(view: GraphView, target: Target) -> Iterator[Finding]:
             yield node_finding("warning", nodes[0], "qdq-pitfall", message, pitfall.source)
     flow = _Flow.of(view)
     yield from _check_convolutions(view, flow)
-    l2norm = frozenset(_l2norm_outputs(view))
+    l2norm = frozenset(l2norm_outputs(view))
     for node in view.graph.node:
         if node.op_type in QDQ and not view.is_weight(node.input[0]) and not view.is_made_by(node.input[0], QDQ):
             rule = _misplaced(node, view, flow, l2norm)
@@ -179,12 +179,12 @@ class _Flow:
         behind: dict[str, frozenset[str]] = {}
         ahead: dict[str, frozenset[str]] = {}
         for node in view.graph.node:
-            own = {node.op_type} & (_WEIGHTED | _NMS)
+            own = {node.op_type} & (WEIGHTED | _NMS)
             found = own.union(*(behind.get(name, nothing) for name in node.input))
             behind |= dict.fromkeys(node.output, frozenset(found))
         for node in reversed(view.graph.node):
-            own = {node.op_type} & (_WEIGHTED | _NMS | {"Softmax"})
-            further = () if node.op_type in _WEIGHTED else node.output
+            own = {node.op_type} & (WEIGHTED | _NMS | {"Softmax"})
+            further = () if node.op_type in WEIGHTED else node.output
             found = own.union(*(ahead.get(name, nothing) for name in further))
             ahead |= {name: ahead.get(name, nothing) | found for name in node.input}
         return cls(behind, ahead)
@@ -194,21 +194,21 @@ def _misplaced(node: onnx.NodeProto, view: GraphView, flow: _Flow, l2norm: froze
     """The rule that the first Q/DQ on an activation breaks by where it stands."""
     source = node.input[0]
     behind, ahead = flow.behind.get(source, frozenset()), flow.ahead.get(node.output[0], frozenset())
-    readers = list(_readers_behind(view, node.output[0]))
-    feeds_weights = bool(ahead & _WEIGHTED)
+    readers = list(readers_behind(view, node.output[0]))
+    feeds_weights = bool(ahead & WEIGHTED)
     only_activations = all(reader.op_type in FUSED_ACTIVATIONS for reader in readers)
     rule = None
     if behind & _NMS:
         rule = "qdq-after-nms"
-    elif any(reader.output[0] in l2norm for reader in _readers_behind(view, node.output[0], QDQ | _SAME_SCALE)):
+    elif any(reader.output[0] in l2norm for reader in readers_behind(view, node.output[0], QDQ | _SAME_SCALE)):
         rule = "qdq-l2norm"
     elif readers and only_activations and view.is_made_by(source, _CHANNEL_AXIS):
         rule = "qdq-between-conv-and-relu"
-    elif not feeds_weights and view.is_made_by(source, _WEIGHTED):
+    elif not feeds_weights and view.is_made_by(source, WEIGHTED):
         rule = "qdq-head-output"
     elif "Softmax" in ahead:
         rule = "qdq-softmax"
-    elif not feeds_weights and (behind & _WEIGHTED or ahead & _NMS):
+    elif not feeds_weights and (behind & WEIGHTED or ahead & _NMS):
         rule = "qdq-decode"
     return rule
 
@@ -220,7 +220,7 @@ def _check_convolutions(view: GraphView, flow: _Flow) -> Iterator[Finding]:
         if len(node.input) > 2 and view.is_made_by(node.input[2], {DEQUANTIZE}):
             message = "the bias must stay a float initialiser, outside of Q/DQ"
             yield node_finding("error", node, "conv-bias-quantised", message, _PARSER)
-        is_first = not flow.behind.get(node.input[0], frozenset()) & _WEIGHTED
+        is_first = not flow.behind.get(node.input[0], frozenset()) & WEIGHTED
         if is_first and view.is_made_by(node.input[0], {DEQUANTIZE}):
             message = "the first convolution reads quantised images; in float it is more accurate and costs little"
             yield node_finding("warning", node, "qdq-first-conv", message, _FIRST_AND_LAST)
@@ -256,32 +256,3 @@ def _scales(view: GraphView, name: str) -> set[float]:
     if not nodes and maker is not None and maker.op_type in _SAME_SCALE:
         found = {scale for source in maker.input for scale in _scales(view, source)}
     return found
-
-
-def _l2norm_outputs(view: GraphView) -> Iterator[str]:
-    """Outputs of the nodes of each L2 norm: x / (sqrt(sum(x * x)) + epsilon) * weight, or an operator that is one."""
-    for node in view.graph.node:
-        if node.op_type in {"LpNormalization", "ReduceL2"}:
-            yield node.output[0]
-        if node.op_type != "Div":
-            continue
-        chain, name = [node], node.input[1]
-        while (maker := view.makers.get(view.before_quantisation(name))) is not None:
-            if maker.op_type not in {"Add", "Max", "Clip", "Sqrt", "ReduceSum", "Mul", "Pow"}:
-                break
-            chain.append(maker)
-            if maker.op_type in {"Mul", "Pow"}:
-                break
-            name = next((one for one in maker.input if not view.is_constant(one)), "")
-        if {"Sqrt", "ReduceSum"} <= {one.op_type for one in chain}:
-            gains = [one for one in _readers_behind(view, node.output[0]) if one.op_type == "Mul"]
-            yield from (one.output[0] for one in (*chain, *gains))
-
-
-def _readers_behind(view: GraphView, name: str, through: frozenset[str] = QDQ) -> Iterator[onnx.NodeProto]:
-    """What reads a tensor, looking through operators of these types."""
-    for node in view.readers(name):
-        if node.op_type in through:
-            yield from _readers_behind(view, node.output[0], through)
-        else:
-            yield node

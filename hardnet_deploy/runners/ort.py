@@ -26,6 +26,9 @@ class OrtRunner:
     A graph that ends in EfficientNMS_TRT is run up to the plugin by ONNX Runtime; the plugin itself by the NumPy
     reference of its semantics, and :attr:`name` says so. Nothing of this is TensorRT.
 
+    An fp16-typed graph is computed in float32 and rounded to float16 wherever it stores float16: see
+    :mod:`~hardnet_deploy.runners.half_rounding`. Its float16 tensors come as float32.
+
     Args:
         model: The model; kept as it is.
         extra_outputs: Inner tensors to return as well.
@@ -46,6 +49,8 @@ class OrtRunner:
     ) -> None:
         import onnxruntime
 
+        from hardnet_deploy.runners.half_rounding import is_half_typed, rounded_to_half
+
         declared = [value.name for value in model.graph.output]
         plugins = [node for node in model.graph.node if node.op_type == PLUGIN_OP]
         if len(plugins) > 1:
@@ -61,6 +66,9 @@ class OrtRunner:
         if threads is not None:
             options.intra_op_num_threads = threads
         runnable = model if fetched == declared else cut(model, fetched)
+        self._rounds = is_half_typed(model)
+        if self._rounds:
+            runnable = rounded_to_half(runnable)
         try:
             self._session = onnxruntime.InferenceSession(
                 runnable.SerializeToString(),
@@ -79,7 +87,8 @@ class OrtRunner:
     @property
     def name(self) -> str:
         """What ran."""
-        return "ONNX Runtime (CPU)" + (", EfficientNMS by its NumPy reference" if self._plugin else "")
+        rounds = ", rounded to float16 after every operator" if self._rounds else ""
+        return f"ONNX Runtime (CPU){rounds}" + (", EfficientNMS by its NumPy reference" if self._plugin else "")
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.artifacts import UNTRAINED, Manifest, describe_model, save_artifact, versions
+from hardnet_deploy.artifacts import UNTRAINED, Manifest, save_artifact
 from hardnet_deploy.errors import ExportError, ParityError, TargetError
-from hardnet_deploy.export.options import output_names
+from hardnet_deploy.evaluate.tolerances import FP16_AGAINST_FP32
 from hardnet_deploy.files import sha256_bytes, sha256_file
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.specs import ModelSpec
 from hardnet_deploy.targets import TARGETS, Target, get_target
-from hardnet_deploy.tensor_names import INPUT
+from hardnet_deploy.workflows.export_manifest import export_manifest
 from hardnet_deploy.workflows.export_options import ExportPlan, ExportRequest, plan_export
 from hardnet_deploy.workflows.seeded_inputs import seeded_noise
 from hardnet_deploy.workflows.verify_export import ExportVerification, verify_export
+from hardnet_deploy.workflows.verify_half import HalfVerification, verify_half
 
 if TYPE_CHECKING:
     import onnx
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from fusion import FoldReport, FoldVerification
     from hardnet_deploy.export.graph_checks import GraphCheckReport
+    from hardnet_deploy.export.half import HalfGraph
 
 Progress = Callable[[str, int, int], None]
-PACKAGES: Final = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,14 @@ class Fusion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Typing:
+    """How the graph was typed as fp16, and how it was held against its float32 graph."""
+
+    graph: HalfGraph
+    verification: HalfVerification
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportResult:
     """A written and verified export.
 
@@ -69,7 +78,8 @@ class ExportResult:
         plan: What was asked, defaults decided.
         weights: Where the weights came from.
         fusion: None where batch norms were kept.
-        verification: The comparison with PyTorch.
+        verification: The comparison with PyTorch, of the float32 graph.
+        typing: None for a float32 graph.
         targets: What each target's parser would say.
         size_bytes: Of the file.
     """
@@ -80,6 +90,7 @@ class ExportResult:
     weights: Weights
     fusion: Fusion | None
     verification: ExportVerification
+    typing: Typing | None
     targets: tuple[GraphCheckReport, ...]
     size_bytes: int
 
@@ -138,6 +149,8 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
     names = ["loading PyTorch and the model", "writing the graph", "comparing with PyTorch", "saving"]
     if plan.fuse_bn:
         names.insert(1, "folding batch norms and proving it")
+    if plan.precision == "fp16":
+        names.insert(-1, "comparing fp16 with fp32")
     remaining = iter(enumerate(names, start=1))
 
     def begin() -> None:
@@ -154,7 +167,9 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
     begin()
     renames = fusion.report.conv_to_batchnorm if fusion else {}
     exported = _write_graph(network, plan, weights, renames, everything_folded=_everything_folded(fusion))
-    targets = _check_targets(exported, plan.target)
+    half = _type_as_half(exported) if plan.precision == "fp16" else None
+    written = half.model if half else exported
+    targets = _check_targets(written, plan.target)
 
     begin()
     cap = plan.target.nms_candidate_cap if plan.target else None
@@ -167,9 +182,23 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
             next_step="report this with the versions that hardnet-deploy doctor prints",
         )
 
+    typing = None
+    if half:
+        begin()
+        typing = Typing(graph=half, verification=_verify_half(exported, half, plan))
+
     begin()
-    content = exported.SerializeToString(deterministic=True)
-    manifest = _manifest(plan, weights, fusion, verification, targets, exported, sha256_bytes(content))
+    content = written.SerializeToString(deterministic=True)
+    manifest = export_manifest(
+        plan,
+        weights=weights,
+        fusion=fusion,
+        verification=verification,
+        typing=typing,
+        targets=targets,
+        exported=written,
+        digest=sha256_bytes(content),
+    )
     save_artifact(plan.output, content, manifest)
     return ExportResult(
         path=plan.output,
@@ -178,6 +207,7 @@ def run_export(request: ExportRequest, progress: Progress) -> ExportResult:
         weights=weights,
         fusion=fusion,
         verification=verification,
+        typing=typing,
         targets=targets,
         size_bytes=len(content),
     )
@@ -223,6 +253,30 @@ def _write_graph(
     return exported
 
 
+def _type_as_half(exported: onnx.ModelProto) -> HalfGraph:
+    from hardnet_deploy.export.graph_checks import check_clean
+    from hardnet_deploy.export.half import to_half
+
+    half = to_half(exported)
+    faults = check_clean(half.model, fused=False)
+    if faults:
+        raise ExportError("the fp16-typed graph is not clean", got="; ".join(faults[:5]))
+    return half
+
+
+def _verify_half(exported: onnx.ModelProto, half: HalfGraph, plan: ExportPlan) -> HalfVerification:
+    verification = verify_half(exported, half.model, plan.spec.preprocess, batch=plan.graph.batch)
+    if not verification.ok:
+        raise ParityError(
+            f"the fp16-typed graph of {plan.spec.name} does not compute what its float32 graph computes; "
+            "nothing was written",
+            got="; ".join(verification.failures()),
+            wanted=f"errors of at most {FP16_AGAINST_FP32}",
+            next_step="leave the model in --precision fp32",
+        )
+    return verification
+
+
 def _check_targets(exported: onnx.ModelProto, target: Target | None) -> tuple[GraphCheckReport, ...]:
     """What every target's parser would say; the one that the user named has to accept the graph."""
     from hardnet_deploy.export.graph_checks import check_graph
@@ -237,60 +291,3 @@ def _check_targets(exported: onnx.ModelProto, target: Target | None) -> tuple[Gr
                 next_step="hardnet-deploy targets shows what each target takes",
             )
     return reports
-
-
-def _layer_precisions(exported: onnx.ModelProto) -> dict[str, str]:
-    """Element type of the weight of every convolution and linear layer, by node name."""
-    from onnx import helper
-
-    short = {"float32": "fp32", "float16": "fp16"}
-    types = {one.name: helper.tensor_dtype_to_np_dtype(one.data_type).name for one in exported.graph.initializer}
-    return {
-        node.name: short.get(types[node.input[1]], types[node.input[1]])
-        for node in exported.graph.node
-        if node.op_type in {"Conv", "Gemm"}
-    }
-
-
-def _manifest(
-    plan: ExportPlan,
-    weights: Weights,
-    fusion: Fusion | None,
-    verification: ExportVerification,
-    targets: tuple[GraphCheckReport, ...],
-    exported: onnx.ModelProto,
-    digest: str,
-) -> Manifest:
-    spec, graph = plan.spec, plan.graph
-    return Manifest(
-        kind="onnx",
-        model=describe_model(spec, code_line=plan.code_line),
-        weights=asdict(weights),
-        preprocess=asdict(spec.preprocess),
-        class_names=spec.class_names,
-        head=asdict(spec.head) if spec.head else None,
-        target=plan.target.name if plan.target else None,
-        precision={"requested": "fp32", "achieved": _layer_precisions(exported)},
-        graph={
-            "opset": graph.opset,
-            "input": INPUT,
-            "outputs": list(output_names(spec, graph)),
-            "batch": "dynamic" if graph.batch is None else graph.batch,
-            "nms": graph.nms if graph.thresholds else None,
-            "thresholds": asdict(graph.thresholds) if graph.thresholds else None,
-        },
-        checks={
-            "fusion": {**fusion.report.as_dict(), "verification": fusion.verification.as_dict()} if fusion else None,
-            "parity": verification.as_dict(),
-            "targets": {
-                report.target: {
-                    "accepted": report.accepted,
-                    "findings": [asdict(finding) for finding in report.findings],
-                }
-                for report in targets
-            },
-        },
-        sha256=digest,
-        versions=versions(PACKAGES),
-        command=plan.command,
-    )

@@ -10,8 +10,9 @@ from typing import Final, Literal
 import numpy as np
 
 from hardnet_deploy.artifacts import manifest_path
-from hardnet_deploy.errors import InputFileError, UsageError
+from hardnet_deploy.errors import InputFileError, TargetError, UsageError
 from hardnet_deploy.export.options import MAX_OPSET, MIN_OPSET, GraphOptions, Outputs
+from hardnet_deploy.export.parser_table import WEAKLY_TYPED
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
@@ -19,6 +20,7 @@ from hardnet_deploy.specs import ModelSpec, Thresholds
 from hardnet_deploy.targets import DEFAULT_OPSET, NmsKind, Target, get_target
 
 Preset = Literal["eval", "deploy"]
+GraphPrecision = Literal["fp32", "fp16"]
 
 # Upstream's evaluation (train_test.py of PingoLH/PytorchSSD-HarDNet), and what an application wants to see.
 UPSTREAM_IOU: Final = 0.45
@@ -44,6 +46,7 @@ class ExportRequest:
     score_threshold: float | None = None
     iou_threshold: float | None = None
     max_detections: int | None = None
+    precision: GraphPrecision = "fp32"
     target: str | None = None
     opset: int | None = None
     batch: str = "1"
@@ -62,6 +65,8 @@ class ExportPlan:
         code_line: Which repository trained them.
         fuse_bn: Whether batch norms are folded.
         graph: What the graph looks like.
+        precision: ``fp16`` for an fp16-typed graph.
+        warning: What the user should know of that precision on the target.
         target: The target named by the user, None where none was.
         output: The ONNX file to write.
         command: The command line, for the manifest.
@@ -72,6 +77,8 @@ class ExportPlan:
     code_line: str
     fuse_bn: bool
     graph: GraphOptions
+    precision: GraphPrecision
+    warning: str | None
     target: Target | None
     output: Path
     command: tuple[str, ...]
@@ -108,6 +115,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         target.require_batch(batch)
         if has_nms:
             target.require_nms(nms)
+        if request.precision == "fp16":
+            _refuse_weakly_typed(target)
     output = request.output or Path(f"{spec.name}.onnx")
     refuse_unwritable(output)
     refuse_unwritable(manifest_path(output))
@@ -121,9 +130,25 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         code_line=request.code_line,
         fuse_bn=request.fuse_bn,
         graph=GraphOptions(outputs=outputs, nms=nms, thresholds=thresholds, opset=opset, batch=batch),
+        precision=request.precision,
+        warning=target.precision_warning(request.precision) if target else None,
         target=target,
         output=output,
         command=request.command,
+    )
+
+
+def _refuse_weakly_typed(target: Target) -> None:
+    """A target whose TensorRT takes precision from its build flags, not from the graph."""
+    target.require_precision("fp16")
+    if not WEAKLY_TYPED.intersection(target.tensorrt_families):
+        return
+    warning = target.precision_warning("fp16")
+    raise TargetError(
+        f"target '{target.name}' ({target.runtime}) takes fp16 as a flag of the build, not as an fp16-typed graph",
+        got="--precision fp16" + (f"; {warning}" if warning else ""),
+        wanted="--precision fp32, the default",
+        next_step=f"export without --precision, then: hardnet-deploy build-engine --fp16 --target {target.name}",
     )
 
 

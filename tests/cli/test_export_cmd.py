@@ -20,6 +20,7 @@ from hardnet_deploy.cli.main import app
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.models import registry
 from hardnet_deploy.models.initialise import initialise
+from hardnet_deploy.models.registry import DEMO_MODEL
 
 SMALL = "hardnet39ds"
 QUICK = (SMALL, "--size", "64", "--no-fuse-bn")
@@ -51,6 +52,12 @@ def test_an_untrained_export_says_so_on_every_line() -> None:
     assert "opset 13, batch 1" in result.stdout
     assert "74 of 74 batch norms folded" in result.stdout
     assert result.stdout.count(".norm into base.") == 74  # --explain: a line for each
+
+
+def test_the_shipped_detector_is_not_called_untrained() -> None:
+    result = run(DEMO_MODEL, "--target", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "untrained" not in result.stdout + result.stderr
 
 
 def test_with_a_checkpoint_nothing_is_called_untrained() -> None:
@@ -105,6 +112,17 @@ def test_the_summary_of_a_detector_says_what_its_graph_ends_with() -> None:
     assert record["trained"] is False
 
 
+def test_an_fp16_typed_export_says_what_stays_fp32_and_how_far_it_is_off() -> None:
+    result = run(registry.DEMO_MODEL, "--precision", "fp16", "--target", "cpu", "-o", "h.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "warning: fp16 runs on target 'cpu' but is not faster than fp32 there" in result.stderr
+    assert "comparing fp16 with fp32" in result.stderr
+    assert "in fp32, 5 casts" in result.stdout
+    assert "weights are too small for all 11 bits of fp16" in result.stdout
+    assert " dB on " in result.stdout
+    assert "not by jetson-nano: TensorRT 8.2 takes fp16 as a flag of the build" in result.stdout
+
+
 BAD_INPUT = [
     (("no-such-model",), 2, "no model called"),
     (("--opset", "12"), 2, "--opset 12"),
@@ -119,6 +137,8 @@ BAD_INPUT = [
     (("--target", "jetson-nano", "--nms", "onnx"), 3, "jetson-nano"),
     (("--target", "jetson-nano", "--batch", "dynamic"), 3, "dynamic"),
     (("--target", "gtx-1080ti", "--opset", "18"), 3, "opset 18"),
+    (("--target", "gtx-1080ti", "--precision", "fp16"), 3, "flag of the build"),
+    (("--target", "jetson-nano", "--precision", "fp16"), 3, "flag of the build"),
     (("-o", "folder"), 4, "is a folder"),
     (("-o", "w.pth/x.onnx"), 4, "is not a folder"),
     (("-o", "n" * 300), 4, "File name too long"),
@@ -161,7 +181,14 @@ def test_bad_input_is_one_sentence_its_exit_code_and_no_file(*, as_json: bool) -
 
 @pytest.mark.parametrize(
     "words",
-    [("--no-such-option",), ("a", "b"), ("--outputs", "masks"), ("--opset", "thirteen"), ("--weights",)],
+    [
+        ("--no-such-option",),
+        ("a", "b"),
+        ("--outputs", "masks"),
+        ("--precision", "int8"),
+        ("--opset", "thirteen"),
+        ("--weights",),
+    ],
     ids=" ".join,
 )
 def test_what_cannot_be_parsed_is_a_usage_error(words: tuple[str, ...]) -> None:

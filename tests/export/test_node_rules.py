@@ -43,10 +43,12 @@ def test_uint8_inputs_came_with_85() -> None:
     assert check_graph(model, GTX_1080TI).accepted
 
 
-def test_float16_weights_are_told_for_82_alone() -> None:
-    model = make_model([make_node("Add", "x", "c")], constants={"c": np.ones((1,), np.float16)})
-    assert [finding.rule for finding in check_graph(model, JETSON_NANO).warnings] == ["dtype"]
-    assert check_graph(model, GTX_1080TI).findings == ()
+def test_float16_weights_are_refused_once_where_fp16_is_a_flag() -> None:
+    weights = {"c": np.ones((1,), np.float16), "d": np.ones((1,), np.float16)}
+    model = make_model([make_node("Add", "x", "c", output="z"), make_node("Add", "z", "d")], constants=weights)
+    for target in (JETSON_NANO, GTX_1080TI):
+        assert rules(check_graph(model, target)) == ["half-typed"]
+    assert check_graph(model, GPU).findings == ()
 
 
 def test_bfloat16_came_after_8() -> None:

@@ -118,6 +118,24 @@ def test_what_the_target_cannot_do_is_refused_with_the_way_out(options: dict[str
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize("target", ["jetson-nano", "gtx-1080ti"])
+def test_fp16_is_a_flag_of_the_build_where_typing_is_weak(target: str) -> None:
+    with pytest.raises(TargetError, match="takes fp16 as a flag of the build") as caught:
+        plan(target=target, precision="fp16")
+    assert caught.value.exit_code == 3
+    assert f"build-engine --fp16 --target {target}" in (caught.value.next_step or "")
+    assert ("not faster" in (caught.value.got or "")) == (target == "gtx-1080ti")
+    assert plan(target=target).precision == "fp32"
+
+
+@pytest.mark.parametrize(("target", "warned"), [(None, False), ("gpu", False), ("cpu", True)])
+def test_fp16_elsewhere_with_a_warning_where_it_is_not_faster(target: str | None, warned: bool) -> None:
+    found = plan(target=target, precision="fp16")
+    assert found.precision == "fp16"
+    assert ("not faster" in (found.warning or "")) == warned
+    assert plan(target=target).warning is None
+
+
 def test_a_target_does_not_refuse_an_nms_that_is_not_written() -> None:
     assert plan(target="jetson-nano", outputs="boxes").graph.thresholds is None
     assert plan(target="jetson-nano", model=BACKBONE).graph.thresholds is None
