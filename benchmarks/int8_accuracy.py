@@ -25,7 +25,6 @@ from machine import conditions
 
 from calibration.qdq import Choice
 from calibration.table import METHODS, CalibrationTable
-from hardnet_deploy.bench.interleaved import time_side_by_side
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.evaluate.bootstrap import paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
@@ -42,12 +41,8 @@ from hardnet_deploy.workflows.precision_search import search_precision
 from hardnet_deploy.workflows.precision_trials import Trials
 from hardnet_deploy.workflows.quantise import Quantiser, float_graph
 from hardnet_deploy.workflows.run_engine import detect_dataset
-from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
 SEARCH_BUDGET = 0.001
-FP32 = "FP32, ONNX Runtime"
-THREADS = 2
-ROUNDS = 12
 
 
 def mean_ap(tables: tuple[MatchTable, ...]) -> float:
@@ -107,13 +102,11 @@ def variants(engine: OpenEngine, table: CalibrationTable, folder: Path, *, searc
     yield cpu_row("CPU engine, 7-bit weights", plain, Choice(reduced_weights=True))
     yield cpu_row("CPU engine, separate concat scales", separate, Choice())
     if search:
-        print("searching", file=sys.stderr)
         dataset = open_data("demo:search", class_names=engine.class_names)
         trials = Trials(engine, plain, dataset, "relative", folder / "search.json", lambda *_: None)
         found = search_precision(trials, Choice(), SEARCH_BUDGET, "relative")
         choice = Choice(float_units=frozenset(found.best.float_layers))
         yield cpu_row(f"CPU engine, --max-drop {SEARCH_BUDGET:g}", plain, choice, search=found.as_dict())
-        print("searched", file=sys.stderr)
     yield qdq_row("int8 Q/DQ graph, unified concat scales", plain)
     yield qdq_row("int8 Q/DQ graph, separate concat scales", separate)
     for method in ("minmax", "mse"):
@@ -145,8 +138,6 @@ def main() -> None:
         source = float_graph(engine)
         reference = tables(source.finished(source.model))
         rows: list[dict[str, Any]] = []
-        engines = {FP32: folder / "fp32.onnx"}
-        engines[FP32].write_bytes(source.finished(source.model).SerializeToString())
         for title, settings, model in variants(engine, calibrated.table, folder, search=not options.no_search):
             found = tables(model)
             drop = paired_drop(reference, found, dataset.metric, kind="relative")
@@ -162,18 +153,8 @@ def main() -> None:
                     "bytes": model.ByteSize(),
                 }
             )
-            if settings["writing"] == "uint8":
-                engines[title] = folder / f"{len(engines)}.onnx"
-                engines[title].write_bytes(model.SerializeToString())
             last = rows[-1]
             print(f"{title:<46} mAP {last['mAP']:.4f}  kept {100 * last['kept']:.3f} %", file=sys.stderr)
-        print("timing", file=sys.stderr)
-        times = time_side_by_side(
-            engines, seeded_pixels(engine.preprocess, 1), threads=THREADS, rounds=ROUNDS, per_round=5
-        )
-        for row in rows:
-            if row["row"] in times:
-                row["median_ms"] = times[row["row"]].median_ms
         result = {
             "what": f"{registry.DEMO_MODEL}, INT8 against FP32 in ONNX Runtime",
             "command": ["python", "benchmarks/int8_accuracy.py", *sys.argv[1:]],
@@ -182,8 +163,6 @@ def main() -> None:
             "data": {"name": dataset.name, "digest": dataset.digest, "images": len(dataset)},
             "calibration": calibrated.as_dict() | {"table": None},
             "fp32_mAP": mean_ap(reference),
-            "fp32_median_ms": times[FP32].median_ms,
-            "timed": f"{THREADS} threads, a process each, {ROUNDS} rounds in turn, a noise image, NMS included",
             "rows": rows,
         }
     if options.save:
