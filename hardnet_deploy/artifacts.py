@@ -26,6 +26,7 @@ from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, Thresholds
 T = TypeVar("T")
 SCHEMA: Final = 1
 UNTRAINED: Final = "untrained"
+PLAN_KIND: Final = "tensorrt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Manifest:
     """What is known of an artifact. Every field is written as JSON under its own name.
 
     Args:
-        kind: ``onnx`` for an exported graph.
+        kind: ``onnx`` for a graph, exported or an engine for the CPU; ``tensorrt`` for a TensorRT plan.
         model: Name, architecture, code line and dataset of the model.
         weights: Where they came from, their SHA-256, and whether they were trained.
         preprocess: How images become inputs.
@@ -44,7 +45,7 @@ class Manifest:
         graph: Opset, inputs, outputs, NMS, thresholds, batch.
         checks: What was verified, with figures: fusion, parity with PyTorch, target's parser.
         sha256: Of the artifact itself.
-        versions: Of everything that took part.
+        versions: Of everything that took part; of a plan also ``gpu`` and ``compute_capability``.
         command: The command line that made it.
         schema: Of this record.
     """

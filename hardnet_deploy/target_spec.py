@@ -43,8 +43,10 @@ class Target:
         minimum_compute_capability: Lowest (major, minor) that the TensorRT versions of this target still serve; None
             where no NVIDIA GPU is involved.
         runtime: What executes the engine, with its version.
+        tensorrt: The TensorRT version or versions known to serve it; None for ``cpu``.
         tensorrt_families: TensorRT generations that this target may have; every one must accept a graph. Empty for
             ``cpu``.
+        minimum_tensorrt: Lowest (major, minor, patch) for which the facts of this row hold; None for ``cpu``.
         cuda: CUDA versions; None where none is involved.
         python: Python on the device.
         min_opset: Lowest ONNX opset that the parser takes.
@@ -57,6 +59,8 @@ class Target:
         nms_candidate_cap: Candidates an image that the plugin looks at, over all classes; None without the plugin.
         max_batch: Largest batch; None where the memory decides. A limit also rules out a dynamic batch.
         max_workspace: Largest builder workspace in bytes; None where the memory decides.
+        memory: Bytes of the GPU's memory on a named board; None where the machine decides.
+        memory_is_shared: True where CPU and GPU share that memory; None where no board is named.
         pitfalls: What goes wrong there.
         sources: For each fact above its public source, keyed by field name.
     """
@@ -66,7 +70,9 @@ class Target:
     compute_capability: tuple[int, int] | None
     minimum_compute_capability: tuple[int, int] | None
     runtime: str
+    tensorrt: str | None
     tensorrt_families: tuple[TensorRTFamily, ...]
+    minimum_tensorrt: tuple[int, int, int] | None
     cuda: str | None
     python: str
     min_opset: int
@@ -78,6 +84,8 @@ class Target:
     nms_candidate_cap: int | None
     max_batch: int | None
     max_workspace: int | None
+    memory: int | None
+    memory_is_shared: bool | None
     pitfalls: tuple[Pitfall, ...]
     sources: Mapping[str, str] = field(hash=False, repr=False)
 
@@ -85,6 +93,14 @@ class Target:
     def uses_tensorrt(self) -> bool:
         """True where TensorRT builds and runs the engine."""
         return bool(self.tensorrt_families)
+
+    def serves(self, capability: tuple[int, int] | None) -> bool:
+        """True for a GPU of this (major, minor) compute capability; never for one that is not known."""
+        if capability is None:
+            return False
+        if self.compute_capability is not None:
+            return capability == self.compute_capability
+        return self.minimum_compute_capability is not None and capability >= self.minimum_compute_capability
 
     def require_precision(self, precision: Precision) -> None:
         """Refuse a precision that the device has no hardware for.
@@ -158,6 +174,25 @@ class Target:
             got=kind,
             wanted=", ".join(self.nms_kinds),
             next_step=f"use --nms {self.nms_kinds[0]}, or --outputs boxes and suppress on the host",
+        )
+
+    def require_workspace(self, size: int | None) -> None:
+        """Refuse a builder workspace that the device has no room for.
+
+        Args:
+            size: In bytes; None for the target's own limit.
+
+        Raises:
+            TargetError: It is over the limit.
+        """
+        limit = self.max_workspace or self.memory
+        if size is None or limit is None or size <= limit:
+            return
+        raise TargetError(
+            f"target '{self.name}' has no room for such a builder workspace",
+            got=f"{size / MIB:g} MiB",
+            wanted=f"at most {limit // MIB} MiB",
+            next_step=f"use --workspace {limit // MIB}M",
         )
 
     def _capability_text(self) -> str:

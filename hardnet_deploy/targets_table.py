@@ -32,7 +32,9 @@ CPU: Final = Target(
     compute_capability=None,
     minimum_compute_capability=None,
     runtime="ONNX Runtime",
+    tensorrt=None,
     tensorrt_families=(),
+    minimum_tensorrt=None,
     cuda=None,
     python=">= 3.10",
     min_opset=7,
@@ -44,6 +46,8 @@ CPU: Final = Target(
     nms_candidate_cap=None,
     max_batch=None,
     max_workspace=None,
+    memory=None,
+    memory_is_shared=None,
     pitfalls=(
         Pitfall(
             text="without VNNI, uint8 x int8 products can saturate in 16 bits; 7-bit weights avoid it",
@@ -70,7 +74,9 @@ GTX_1080TI: Final = Target(
     compute_capability=(6, 1),
     minimum_compute_capability=(6, 1),
     runtime="TensorRT 8.6.1",
+    tensorrt="8.6.1",
     tensorrt_families=("8.6",),
+    minimum_tensorrt=(8, 5, 0),
     cuda="11.0 to 12.1",
     python="up to 3.11",
     min_opset=7,
@@ -82,6 +88,8 @@ GTX_1080TI: Final = Target(
     nms_candidate_cap=5000,
     max_batch=None,
     max_workspace=None,
+    memory=11 * 1024 * MIB,
+    memory_is_shared=False,
     pitfalls=(
         Pitfall(
             text="TensorRT 10 and later refuse the card ('Unsupported SM: 0x601'); 8.6.1 is the version to install",
@@ -102,7 +110,9 @@ GTX_1080TI: Final = Target(
             "compute_capability": "https://github.com/NVIDIA/TensorRT/issues/3826",
             "minimum_compute_capability": "https://github.com/NVIDIA/TensorRT/issues/3826",
             "runtime": "https://github.com/NVIDIA/TensorRT/issues/3826; NVIDIA/TensorRT@v8.6.1:CMakeLists.txt",
+            "tensorrt": "https://github.com/NVIDIA/TensorRT/issues/3826",
             "tensorrt_families": "https://github.com/NVIDIA/TensorRT/issues/3826",
+            "minimum_tensorrt": "onnx/onnx-tensorrt@8.5-GA:docs/Changelog.md (NonMaxSuppression is native since 8.5)",
             "cuda": _MATRIX_86,
             "python": "the wheels of tensorrt_bindings 8.6.1",
             "min_opset": _GUIDE_86,
@@ -112,6 +122,8 @@ GTX_1080TI: Final = Target(
             "nms_kinds": "onnx/onnx-tensorrt@8.5-GA:docs/Changelog.md (NonMaxSuppression is native since 8.5)",
             "nms_plugin": "NVIDIA/TensorRT@v8.6.1:plugin/efficientNMSPlugin",
             "nms_candidate_cap": _CAP_KERNEL,
+            "memory": "https://www.nvidia.com/en-gb/geforce/products/10series/geforce-gtx-1080-ti/",
+            "memory_is_shared": "https://www.nvidia.com/en-gb/geforce/products/10series/geforce-gtx-1080-ti/",
         }
     ),
 )
@@ -122,7 +134,9 @@ JETSON_NANO: Final = Target(
     compute_capability=(5, 3),
     minimum_compute_capability=(5, 3),
     runtime="TensorRT 8.2.1 (JetPack 4.6.1)",
+    tensorrt="8.2.1",
     tensorrt_families=("8.2",),
+    minimum_tensorrt=(8, 2, 0),
     cuda="10.2",
     python="3.6",
     min_opset=7,
@@ -134,6 +148,8 @@ JETSON_NANO: Final = Target(
     nms_candidate_cap=2000,
     max_batch=1,
     max_workspace=256 * MIB,
+    memory=4 * 1024 * MIB,
+    memory_is_shared=True,
     pitfalls=(
         Pitfall(
             text="the plugin's fp16 path returns negative scores and duplicates in TensorRT 8.2; its layer must run in"
@@ -162,7 +178,9 @@ JETSON_NANO: Final = Target(
             "compute_capability": "https://developer.nvidia.com/cuda-gpus",
             "minimum_compute_capability": "https://developer.nvidia.com/cuda-gpus",
             "runtime": _JETPACK,
+            "tensorrt": "https://gist.github.com/Tiryoh/2b5dc1f86ab6bc3e6922e97a4c1ac2f2",
             "tensorrt_families": _JETPACK,
+            "minimum_tensorrt": "https://github.com/NVIDIA/TensorRT/issues/1538",
             "cuda": "https://gist.github.com/Tiryoh/2b5dc1f86ab6bc3e6922e97a4c1ac2f2",
             "python": "https://github.com/yunguks/Setting",
             "min_opset": _GUIDE_86,
@@ -174,6 +192,8 @@ JETSON_NANO: Final = Target(
             "nms_plugin": "https://github.com/NVIDIA/TensorRT/issues/1758",
             "nms_candidate_cap": _CAP_KERNEL,
             "max_batch": "https://github.com/open-mmlab/mmdeploy/issues/641 (memory)",
+            "memory": "https://developer.nvidia.com/embedded/jetson-nano",
+            "memory_is_shared": "https://github.com/open-mmlab/mmdeploy/issues/641",
             "max_workspace": "https://github.com/jkjung-avt/tensorrt_demos/issues/293",
         }
     ),
@@ -185,7 +205,9 @@ GPU: Final = Target(
     compute_capability=None,
     minimum_compute_capability=(7, 5),
     runtime="TensorRT 10 or 11",
+    tensorrt="10.0 to 11.4",
     tensorrt_families=("10", "11"),
+    minimum_tensorrt=(10, 0, 0),
     cuda="12 or 13",
     python=">= 3.10",
     min_opset=9,
@@ -198,11 +220,22 @@ GPU: Final = Target(
     nms_candidate_cap=5000,
     max_batch=None,
     max_workspace=None,
+    memory=None,
+    memory_is_shared=None,
     pitfalls=(
         Pitfall(
             text="TensorRT 11 has no fp16 and int8 flags and no calibrators: the precision stands in the graph",
             source="https://docs.nvidia.com/deeplearning/tensorrt/11.4.1/api/migration/"
             "tensorrt-10x-to-11x-python-api-reference.html",
+        ),
+        Pitfall(
+            text="TensorRT 10.2.0 is refused by the exporter of Ultralytics; install another release",
+            source="https://github.com/ultralytics/ultralytics/pull/24367",
+        ),
+        Pitfall(
+            text="INT8 from a calibration cache is deprecated since 10.1 and fp16 as a flag since 10.12: what the graph"
+            " says itself (fp16-typed, Q/DQ) builds in both generations",
+            source="NVIDIA/TensorRT@v11.1:.agents/skills/trt-strong-typing-migration/SKILL.md",
         ),
         Pitfall(
             text="the plugin is deprecated since TensorRT 10.12; INMSLayer is its named replacement",
@@ -214,7 +247,9 @@ GPU: Final = Target(
             "minimum_compute_capability": "NVIDIA/TensorRT@v11.1:CMakeLists.txt (GPU_ARCHS); TensorRT 10.0 to 10.4 also"
             " serve 7.0",
             "runtime": _OPSETS_11,
+            "tensorrt": "the wheels of tensorrt_cu12_bindings 10.0.1 to 11.4.0",
             "tensorrt_families": _OPSETS_11,
+            "minimum_tensorrt": _OPS_10,
             "cuda": "NVIDIA/TensorRT@v11.1:.agents/skills/trt-onnx-quickstart; https://docs.nvidia.com/deeplearning/"
             "tensorrt/archives/tensorrt-1010/support-matrix/index.html",
             "python": "pyproject.toml: requires-python",

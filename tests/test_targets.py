@@ -67,6 +67,37 @@ def test_the_boards_are_what_they_are() -> None:
     assert (CPU.default_nms, GPU.default_nms) == ("onnx", "efficient")
 
 
+def test_versions_and_memory_of_the_boards() -> None:
+    assert [target.tensorrt for target in TARGETS.values()] == [None, "8.6.1", "8.2.1", "10.0 to 11.4"]
+    assert (JETSON_NANO.memory, JETSON_NANO.memory_is_shared) == (4096 * MIB, True)
+    assert (GTX_1080TI.memory, GTX_1080TI.memory_is_shared) == (11 * 1024 * MIB, False)
+    assert JETSON_NANO.minimum_tensorrt == (8, 2, 0)  # JetPack 4.6 has 8.0.1
+
+
+@pytest.mark.parametrize(
+    ("capability", "names"),
+    [
+        ((6, 1), ["gtx-1080ti"]),
+        ((5, 3), ["jetson-nano"]),
+        ((7, 5), ["gpu"]),
+        ((12, 0), ["gpu"]),
+        ((7, 0), []),
+        (None, []),
+    ],
+)
+def test_a_gpu_is_served_by_the_target_that_means_it(capability: tuple[int, int] | None, names: list[str]) -> None:
+    assert [target.name for target in TARGETS.values() if target.serves(capability)] == names
+
+
+def test_a_workspace_over_the_board_is_refused() -> None:
+    JETSON_NANO.require_workspace(256 * MIB)
+    JETSON_NANO.require_workspace(None)
+    GPU.require_workspace(1024**4)
+    with pytest.raises(TargetError, match="no room") as caught:
+        JETSON_NANO.require_workspace(256 * MIB + 1)
+    assert caught.value.next_step == "use --workspace 256M"
+
+
 def test_candidate_caps_are_those_of_the_numpy_reference() -> None:
     assert GTX_1080TI.nms_candidate_cap == GPU.nms_candidate_cap == efficient.CANDIDATE_CAP
     assert JETSON_NANO.nms_candidate_cap == efficient.CANDIDATE_CAP_JETSON_NANO

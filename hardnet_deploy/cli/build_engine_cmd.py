@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +16,14 @@ from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_j
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.save_engine import BuildResult
+    from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
 MIB = 1024**2
 INT8 = "INT8"
 SEARCH = "Accuracy search"
+TENSORRT = "TensorRT"
+LABEL_WIDTH = 12
+UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 @guarded
@@ -88,9 +93,44 @@ def build_engine(
     allow_fallback: Annotated[
         bool, typer.Option("--allow-fallback", help="Take an engine with layers that stayed float unasked.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything that can be, build nothing.")] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace",
+            "--memPoolSize",
+            metavar="SIZE",
+            help="Limit of the builder's workspace, such as 4G or 256M; a number alone is MiB.",
+            rich_help_panel=TENSORRT,
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="MIN,OPT,MAX", help="Make the batch dynamic.", rich_help_panel=TENSORRT),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--timing-cache",
+            "--timingCacheFile",
+            help="Read and written; default: one for each TensorRT, GPU and sm in the cache folder.",
+            rich_help_panel=TENSORRT,
+        ),
+    ] = None,
+    locked: Annotated[
+        bool,
+        typer.Option("--locked", help="Fail on a layer that the timing cache does not know.", rich_help_panel=TENSORRT),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and refuse the impossible; build nothing.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", "--saveEngine", help="Engine file; default MODEL.PRECISION.onnx.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            "--saveEngine",
+            help="Engine file; default MODEL.PRECISION.onnx, or .engine with TensorRT.",
+        ),
     ] = None,
     trust: Trust = False,
     json: Json = False,
@@ -121,45 +161,100 @@ def build_engine(
         search_data=search_data,
         search_count=search_count,
         allow_fallback=allow_fallback,
+        workspace=workspace,
+        batch=batch,
+        timing_cache=timing_cache,
+        locked=locked,
         dry_run=dry_run,
         trust=trust,
         output=output,
         command=("hardnet-deploy", *sys.argv[1:]),
     )
     with counting() as progress:
-        result = run_build(request, progress)
+        result = run_build(request, progress, lambda step: note(f"step: {step}"))
     for line in result.notes:
         note(f"note: {line}")
     if json:
-        emit_json(result.as_dict())
+        emit_json(document(result))
         return
     for line in summary(result, weights):
         emit(line)
 
 
+def document(result: BuildResult) -> dict[str, Any]:
+    """The result for a program; of TensorRT with the plan."""
+    plan = result.plan.tensorrt
+    return {**result.as_dict(), **({} if plan is None else {"plan": plan.as_dict()})}
+
+
 def summary(result: BuildResult, weights: Path | None) -> Iterator[str]:
     """The result for a person."""
     plan, manifest = result.plan, result.manifest
-    if manifest is None or result.optimised is None:
-        yield f"would build {plan.output} from {plan.source}: {plan.precision} for target {plan.target.name}"
+    if manifest is None:
+        kinds = " + ".join(plan.tensorrt.precisions) if plan.tensorrt else ""
+        yield f"would build {plan.output} from {plan.source}: {kinds or plan.precision} for target {plan.target.name}"
+        if plan.tensorrt is not None:
+            yield from _planned(plan.tensorrt, plan.target.tensorrt_families)
         return
     before, after = result.source_bytes / MIB, result.size_bytes / MIB
     yield f"wrote    {plan.output} ({after:.1f} MiB, from {before:.1f}) and {manifest_path(plan.output).name}"
     yield f"engine   {plan.precision} for target {plan.target.name}, {manifest.model['name']}"
-    total = len(result.optimised.achieved)
-    integer = sum(kind == "int8" for kind in result.optimised.achieved.values())
-    if plan.precision == "int8":
-        yield f"layers   {integer} of {total} convolutions in INT8, {100 * result.macs_int8:.1f} % of the arithmetic"
-        asked = manifest.precision["asked_to_stay_float"]
-        if asked:
-            yield f"float    asked to stay float: {', '.join(asked[:5])}" + (" ..." if len(asked) > 5 else "")
-        search = manifest.precision["search"]
-        if search:
-            yield from _searched(search)
-        record = manifest.precision["calibration"]
-        yield f"ranges   {record['method']}, {record['images']} images of {record['data']}; {result.table}"
+    built = manifest.versions
+    if "compute_capability" in built:
+        sm = built["compute_capability"].replace(".", "")
+        yield f"built by TensorRT {built['tensorrt']} on {built['gpu']} (sm_{sm})"
+    yield from _precisions(result, manifest.precision)
     reference = f"{plan.source}={weights}" if weights else plan.source
     yield f"next     hardnet-deploy parity {reference} {plan.output} --data ..."
+
+
+def _precisions(result: BuildResult, precision: Mapping[str, Any]) -> Iterator[str]:
+    """What the layers compute in."""
+    achieved = list(precision["achieved"].values())
+    if result.plan.precision == "int8":
+        share = f", {100 * result.macs_int8:.1f} % of the arithmetic" if result.table else ""
+        yield f"layers   {achieved.count('int8')} of {len(achieved)} convolutions in INT8{share}"
+    elif result.plan.precision == "fp16":
+        yield f"layers   {achieved.count('fp16')} of {len(achieved)} layers with weights in FP16"
+    asked = precision.get("asked_to_stay_float")
+    if asked:
+        yield f"float    asked to stay float: {', '.join(asked[:5])}" + (" ..." if len(asked) > 5 else "")
+    if precision.get("search"):
+        yield from _searched(precision["search"])
+    record = precision.get("calibration")
+    if record and result.table:
+        yield f"ranges   {record['method']}, {record['images']} images of {record['data']}; {result.table}"
+    elif record:
+        yield f"ranges   {record['file']}, {record['header']}"
+
+
+def _planned(plan: TensorRTPlan, families: tuple[str, ...]) -> Iterator[str]:
+    """What the preflight decided, as a table, and the steps."""
+    sm = "" if plan.compute_capability is None else ", sm_{}{}".format(*plan.compute_capability)
+    family = plan.family if len(plan.precisions) > 1 else " or ".join(families)
+    islands = "; L2Norm, softmax, decoding and NMS in fp32" if plan.precisions else ""
+    workspace = "TensorRT's own limit" if plan.workspace_bytes is None else f"{plan.workspace_bytes / MIB:,.0f} MiB"
+    estimate = plan.estimate
+    sizes = (estimate.host_bytes, estimate.device_bytes, estimate.disk_bytes)
+    rows = {
+        "builds on": f"{plan.gpu or 'another machine'}{sm}",
+        "tensorrt": plan.tensorrt or f"{family} (the target's; none that serves it is here)",
+        "typing": ("strong" if plan.typed else "weak") + islands,
+        "graph": f"opset {plan.opset}, NMS {plan.nms or 'none'}",
+        "int8 scales": f"{plan.calibration}, from the {plan.scales_from}" if plan.calibration else None,
+        "batch": ", ".join(map(str, plan.batch)) if plan.batch else None,
+        "workspace": workspace,
+        "timings": f"{plan.timing_cache or 'kept where it is built'}{', locked' if plan.locked else ''}",
+        "needs about": "{:,.0f} MiB of memory, {:,.0f} MiB of GPU memory, {:,.0f} MiB of disk (estimated)".format(
+            *(size / MIB for size in sizes)
+        ),
+    }
+    for label, text in rows.items():
+        if text is not None:
+            yield f"  {label.ljust(LABEL_WIDTH)}{text}"
+    yield "steps"
+    for number, step in enumerate(plan.steps, start=1):
+        yield from textwrap.wrap(step, 116, initial_indent=f"  {number}. ", subsequent_indent="     ", **UNBROKEN)
 
 
 def _searched(search: dict[str, Any]) -> Iterator[str]:

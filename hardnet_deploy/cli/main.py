@@ -17,6 +17,8 @@ from hardnet_deploy.cli.detect_cmd import detect
 from hardnet_deploy.cli.doctor_cmd import doctor
 from hardnet_deploy.cli.evaluate_cmd import evaluate
 from hardnet_deploy.cli.export_cmd import export
+from hardnet_deploy.cli.import_report_cmd import import_report
+from hardnet_deploy.cli.kit_cmd import kit
 from hardnet_deploy.cli.models_cmd import models
 from hardnet_deploy.cli.parity_cmd import parity
 from hardnet_deploy.cli.sensitivity_cmd import sensitivity
@@ -42,6 +44,8 @@ COMMANDS = (
     detect,
     evaluate,
     parity,
+    kit,
+    import_report,
     train,
     demo_data,
     demo,

@@ -7,25 +7,23 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.data.image_marks import marks_of
-from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.engines.ort_build import inspect, optimise
 from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest, float_units, plan_build
-from hardnet_deploy.workflows.calibrate import calibrate_engine, choose_images
-from hardnet_deploy.workflows.calibrate_options import SEED, CalibrateRequest
+from hardnet_deploy.workflows.build_ranges import build_ranges
+from hardnet_deploy.workflows.build_request import refuse_without_data
+from hardnet_deploy.workflows.build_tensorrt import build_tensorrt
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
-from hardnet_deploy.workflows.judged_apart import refuse_search_in_calibration, with_marks
+from hardnet_deploy.workflows.judged_apart import with_marks
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
-from hardnet_deploy.workflows.precision_search import layer_precisions, search_precision
-from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trials
+from hardnet_deploy.workflows.precision_search import layer_precisions
+from hardnet_deploy.workflows.preflight import preflight
 from hardnet_deploy.workflows.quantise import (
     CPU_WRITING,
     FloatGraph,
@@ -39,18 +37,19 @@ from hardnet_deploy.workflows.save_engine import BuildResult, manifest_of, save_
 
 if TYPE_CHECKING:
     from calibration.table import CalibrationTable
-    from hardnet_deploy.data.dataset import Dataset
-    from hardnet_deploy.data.image_lists import ImageList
 
 Progress = Callable[[str, int, int], None]
 
 
-def run_build(request: BuildRequest, progress: Progress) -> BuildResult:
-    """Build an engine for the CPU.
+def run_build(
+    request: BuildRequest, progress: Progress, tell: Callable[[str], None] = lambda _line: None
+) -> BuildResult:
+    """Build an engine.
 
     Args:
         request: The options.
         progress: Told of (what runs, how much of it is done, how much there is).
+        tell: Told, before anything long runs, what will be done, a sentence at a time; on the CPU of nothing.
 
     Raises:
         UsageError, TargetError, OutputFileError: Before anything long runs.
@@ -59,10 +58,12 @@ def run_build(request: BuildRequest, progress: Progress) -> BuildResult:
         ExportError: A layer stayed float that was to be INT8, or ONNX Runtime refuses the graph; nothing is written.
     """
     plan = plan_build(request)
+    if plan.target.uses_tensorrt:
+        return _with_tensorrt(dataclasses.replace(plan, tensorrt=preflight(plan, request)), request, progress, tell)
     given = _given_table(request.calib) if request.calib is not None else None
     if plan.is_model:
         spec = registry.get(plan.source)
-        _refuse_without_data(request, spec.dataset, detects=spec.is_detector)
+        refuse_without_data(request, spec.dataset, detects=spec.is_detector)
     if request.dry_run:
         return _rehearsed(plan, request, given)
     with _opened(plan, request, progress) as engine:
@@ -70,6 +71,21 @@ def run_build(request: BuildRequest, progress: Progress) -> BuildResult:
         if plan.precision == "int8":
             return _int8(plan, request, engine, source, given, progress)
         return _fp32(plan, request, engine, source)
+
+
+def _with_tensorrt(
+    plan: BuildPlan, request: BuildRequest, progress: Progress, tell: Callable[[str], None]
+) -> BuildResult:
+    assert plan.tensorrt is not None
+    given = read_table(request.calib) if request.calib and plan.tensorrt.scales_from == "table" else None
+    if request.dry_run:
+        float_file = plan.tensorrt.scales_from in {"table", "data"} and not plan.is_model
+        made = _rehearsed(plan, request, given) if float_file else _nothing_built(plan, request)
+        return dataclasses.replace(made, notes=(*plan.tensorrt.warnings, *made.notes))
+    for step in plan.tensorrt.steps:
+        tell(step)
+    with _opened(plan, request, progress) as engine:
+        return build_tensorrt(plan, request, engine, given, progress)
 
 
 def _given_table(path: Path) -> CalibrationTable:
@@ -87,25 +103,6 @@ def _given_table(path: Path) -> CalibrationTable:
     return read_table(path)
 
 
-def _refuse_without_data(request: BuildRequest, dataset: object, *, detects: bool) -> None:
-    """Refuse INT8 that nobody said what to measure on; for a model of the demo data that goes without saying."""
-    if request.max_drop is not None and not detects:
-        raise UsageError("--max-drop is measured as mAP, and a backbone detects nothing", next_step="drop --max-drop")
-    if not request.int8 or dataset == "demo":
-        return
-    if request.calib is None and request.data is None:
-        raise UsageError(
-            "INT8 needs ranges, and nothing is named to take them from",
-            wanted="--data with images like those the engine will see, or --calib with a table",
-            next_step="add --data coco:ROOT, voc:ROOT or a folder of images",
-        )
-    if request.max_drop is not None and request.search_data is None:
-        raise UsageError(
-            "--max-drop needs labelled images to measure mAP on",
-            next_step="add --search-data coco:ROOT:SPLIT or voc:ROOT:YEAR-SPLIT; keep those you will report apart",
-        )
-
-
 def _float_source(request: BuildRequest, engine: OpenEngine) -> FloatGraph:
     """What is to be built, after everything that can be refused without running it."""
     if engine.model is None:
@@ -118,7 +115,7 @@ def _float_source(request: BuildRequest, engine: OpenEngine) -> FloatGraph:
             wanted="a float graph",
             next_step="build from the file that hardnet-deploy export wrote",
         )
-    _refuse_without_data(request, manifest.model.get("dataset"), detects=engine.head is not None)
+    refuse_without_data(request, manifest.model.get("dataset"), detects=engine.head is not None)
     return float_graph(engine)
 
 
@@ -131,6 +128,10 @@ def _rehearsed(plan: BuildPlan, request: BuildRequest, given: CalibrationTable |
             _asked_to_stay_float(request, source)
         if given is not None:
             Quantiser(source, given, concat_scales=request.concat_scales, preprocess=asdict(engine.preprocess))
+    return _nothing_built(plan, request)
+
+
+def _nothing_built(plan: BuildPlan, request: BuildRequest) -> BuildResult:
     return BuildResult(
         plan=plan,
         manifest=None,
@@ -166,10 +167,20 @@ def _opened(plan: BuildPlan, request: BuildRequest, progress: Progress) -> Itera
             target=plan.target.name,
             output=path,
             command=request.command,
+            **_as_preflight_says(plan),
         )
         run_export(export, lambda *_: None)
         progress("exporting and verifying", 1, 1)
         yield open_engine(str(path))
+
+
+def _as_preflight_says(plan: BuildPlan) -> dict[str, Any]:
+    """Options of the export that the installed TensorRT decides."""
+    how = plan.tensorrt
+    if how is None:
+        return {}
+    nms = {"nms": how.nms} if how.nms is not None else {}
+    return {"opset": how.opset, "batch": "dynamic" if how.batch else "1", **nms}
 
 
 def _fp32(plan: BuildPlan, request: BuildRequest, engine: OpenEngine, source: FloatGraph) -> BuildResult:
@@ -191,20 +202,12 @@ def _int8(
     from calibration.qdq import Choice
 
     left = _asked_to_stay_float(request, source)
-    calibrate = _calibration(plan, request, engine)
-    images = choose_images(calibrate, progress) if given is None else None
-    dataset = None if request.max_drop is None else _search_data(request, engine, images, given, progress)
-    table, path, notes = _table(request, calibrate, engine, images, given, progress)
-    quantiser = Quantiser(source, table, concat_scales=request.concat_scales, preprocess=asdict(engine.preprocess))
-    choice = Choice(float_units=left, reduced_weights=request.reduce_range)
-    search = None
-    if request.max_drop is not None and dataset is not None:
-        record = plan.output.with_suffix(".search.json")
-        trials = Trials(
-            engine, quantiser, dataset, request.drop_type, record, progress, allow_fallback=request.allow_fallback
-        )
-        search = search_precision(trials, choice, request.max_drop, request.drop_type)
-        choice = dataclasses.replace(choice, float_units=frozenset(search.best.float_layers))
+    ranges = build_ranges(plan, request, engine, given, progress)
+    quantiser = Quantiser(
+        source, ranges.table, concat_scales=request.concat_scales, preprocess=asdict(engine.preprocess)
+    )
+    base = Choice(float_units=left, reduced_weights=request.reduce_range)
+    choice, search = ranges.search(engine, quantiser, base, plan, request, progress)
     found = quantiser.for_cpu(choice)
     if found.fell_back and not request.allow_fallback:
         raise fallback_error(found.fell_back)
@@ -218,10 +221,10 @@ def _int8(
         "concat_scales": request.concat_scales,
         "macs_in_int8": found.macs_int8,
         "layer_precisions": layer_precisions(tuple(sorted(choice.float_units))),
-        "calibration": with_marks(table_record(table, path), table.image_marks),
-        "search": with_marks(search.as_dict(), _marks(dataset)) if search and dataset else None,
+        "calibration": with_marks(table_record(ranges.table, ranges.path), ranges.table.image_marks),
+        "search": ranges.search_record(search),
     }
-    notes += tuple(f"stayed float without being asked: {name}" for name in found.fell_back)
+    fell_back = tuple(f"stayed float without being asked: {name}" for name in found.fell_back)
     return save_engine(
         plan,
         request,
@@ -230,61 +233,6 @@ def _int8(
         found.optimised,
         precision,
         macs_int8=found.macs_int8,
-        table=path,
-        notes=notes,
+        table=ranges.path,
+        notes=(*ranges.notes, *fell_back),
     )
-
-
-def _marks(dataset: Dataset) -> tuple[str, ...]:
-    return marks_of(sample.path for sample in dataset.samples)
-
-
-def _calibration(plan: BuildPlan, request: BuildRequest, engine: OpenEngine) -> CalibrateRequest:
-    """How ranges are measured where ``--calib`` brings none."""
-    return CalibrateRequest(
-        onnx=Path(engine.label),
-        data=request.data or "demo",
-        method=request.method or "entropy",
-        count=request.count,
-        seed=SEED if request.seed is None else request.seed,
-        output=plan.output.with_suffix(".calib.json"),
-        command=request.command,
-    )
-
-
-def _table(
-    request: BuildRequest,
-    calibrate: CalibrateRequest,
-    engine: OpenEngine,
-    images: ImageList | None,
-    given: CalibrationTable | None,
-    progress: Progress,
-) -> tuple[CalibrationTable, Path, tuple[str, ...]]:
-    """Ranges from ``--calib``, or measured now and kept beside the engine."""
-    if request.calib is not None and given is not None:
-        return (given.with_method(request.method) if request.method else given), request.calib, ()
-    assert calibrate.output is not None
-    result = calibrate_engine(engine, calibrate, calibrate.output, progress, images)
-    return result.table, result.path, result.notes
-
-
-def _search_data(
-    request: BuildRequest,
-    engine: OpenEngine,
-    images: ImageList | None,
-    given: CalibrationTable | None,
-    progress: Progress,
-) -> Dataset:
-    """``--search-data``, of the demo data the split that exists for it; apart from what the ranges come from."""
-    dataset = open_data(
-        request.search_data or "demo",
-        class_names=engine.class_names,
-        default_split=SEARCH_SPLIT,
-        count=request.search_count,
-        progress=partial(progress, "drawing the demo data"),
-    )
-    if given is not None:
-        refuse_search_in_calibration(given.fingerprint.data, given.image_marks, dataset)
-    if images is not None:
-        refuse_search_in_calibration(images.name, marks_of(images.paths), dataset)
-    return dataset

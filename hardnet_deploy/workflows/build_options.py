@@ -4,58 +4,26 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hardnet_deploy.artifacts import manifest_path
-from hardnet_deploy.data.sources import spells_split
 from hardnet_deploy.errors import TargetError, UsageError
-from hardnet_deploy.evaluate.bootstrap import DropType
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
-from hardnet_deploy.target_spec import Precision, Target
+from hardnet_deploy.target_spec import MIB, Precision, Target
 from hardnet_deploy.targets import get_target
+from hardnet_deploy.workflows.build_request import BuildRequest, refuse_idle
+from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
-if TYPE_CHECKING:
-    from calibration.ranges import ConcatScales
-    from calibration.table import Method
+__all__ = ["BuildPlan", "BuildRequest", "float_units", "parse_batch_range", "parse_size", "plan_build"]
 
 PRECISIONS: Final = ("fp32", "int8")
-SPLITS_APART: Final = {  # by layout: what engines are judged on by default, and splits to search in and calibrate on
-    "coco": ("val2017", "train2017", "unlabeled2017"),
-    "voc": ("2007-test", "2007-val", "2007-train"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """The options of ``hardnet-deploy build-engine`` as typed; None means that the user left it to the defaults."""
-
-    source: str | None = None
-    weights: Path | None = None
-    code_line: str = registry.CODE_LINES[0]
-    int8: bool = False
-    fp16: bool = False
-    target: str | None = None
-    calib: Path | None = None
-    data: str | None = None
-    count: int | None = None
-    seed: int | None = None
-    method: Method | None = None
-    concat_scales: ConcatScales = "unified"
-    layer_precisions: str | None = None
-    reduce_range: bool = False
-    max_drop: float | None = None
-    drop_type: DropType = "relative"
-    search_data: str | None = None
-    search_count: int | None = None
-    allow_fallback: bool = False
-    dry_run: bool = False
-    trust: bool = False
-    output: Path | None = None
-    command: tuple[str, ...] = ()
+UNITS: Final = {"K": 1 / 1024, "M": 1, "": 1, "G": 1024, "T": 1024**2}  # in MiB; trtexec's numbers without a unit are
+MAX_WORKSPACE_MIB: Final = 1024**2  # 1 TiB: what is over it is a slip of the unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +35,9 @@ class BuildPlan:
         is_model: True for a model's name.
         chosen: What stands in for what the user left out, in words; None where nothing was.
         target: Which device.
-        precision: Of the engine.
+        precision: Of the engine; ``int8`` where both were asked for.
         output: The engine file.
+        tensorrt: What the preflight decided; None for the CPU.
     """
 
     source: str
@@ -77,33 +46,40 @@ class BuildPlan:
     target: Target
     precision: Precision
     output: Path
+    tensorrt: TensorRTPlan | None = None
 
 
 def plan_build(request: BuildRequest) -> BuildPlan:
-    """Decide every default and refuse the impossible.
+    """Decide every default and refuse what the options alone rule out.
+
+    For a target of TensorRT ``preflight`` goes on from here.
 
     Raises:
         UsageError: Options that cannot be meant, or that would do nothing.
         TargetError: The target or this machine cannot do it.
         OutputFileError: The engine clearly cannot be written.
     """
-    if request.int8 and request.fp16 and request.target in {None, "cpu"}:
+    target, chosen = _target(request)
+    if request.int8 and request.fp16 and not target.uses_tensorrt:
         raise UsageError("--int8 and --fp16 exclude each other on the CPU", next_step="--int8 is the faster one")
     precision: Precision = "int8" if request.int8 else "fp16" if request.fp16 else "fp32"
-    target, chosen = _target(request)
     target.require_precision(precision)
-    if target.uses_tensorrt:
-        raise TargetError(
-            f"engines for target '{target.name}' are built by TensorRT, which this version does not drive yet",
-            next_step="hardnet-deploy calibrate --qdq and --cache write what trtexec takes; or --target cpu",
-        )
-    if precision == "fp16":
+    if precision == "fp16" and not target.uses_tensorrt:
         raise TargetError(
             target.precision_warning("fp16") or "fp16 is not faster on the CPU",
             got="--fp16",
             wanted="--int8, or fp32 without either",
         )
-    _refuse_idle(request, precision)
+    if request.int8 and request.fp16 and target.precisions["fp16"] != "fast":
+        raise UsageError(
+            f"--fp16 beside --int8 would gain nothing on target '{target.name}': fp16 is not faster there, so what"
+            " --int8 leaves in float runs in fp32",
+            next_step="drop --fp16",
+        )
+    refuse_idle(request, precision, target)
+    if target.uses_tensorrt:
+        target.require_workspace(parse_size(request.workspace))
+        parse_batch_range(request.batch)
     source = request.source
     if source is None:
         source = registry.DEMO_MODEL
@@ -114,13 +90,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     if not is_model and request.code_line != registry.CODE_LINES[0]:
         raise UsageError("--code-line is for a model's name; a file has it in its graph", next_step="drop --code-line")
     stem = source if is_model else Path(source).stem.removesuffix(".fp32")
-    output = request.output or Path(f"{stem}.{precision}.onnx")
-    sources = () if is_model else (Path(source), manifest_path(Path(source)))
-    for written in (output, manifest_path(output)):
-        refuse_unwritable(written)
-        for read in filter(None, (request.weights, request.calib, *sources)):
-            if os.path.realpath(written) == os.path.realpath(read):
-                raise UsageError(f"-o {output} would overwrite {read}, which it reads", next_step="choose another -o")
+    output = request.output or Path(f"{stem}.{precision}.{'engine' if target.uses_tensorrt else 'onnx'}")
+    _refuse_overwriting(request, output, () if is_model else (Path(source), manifest_path(Path(source))))
     return BuildPlan(
         source=source,
         is_model=is_model,
@@ -131,75 +102,73 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     )
 
 
+def _refuse_overwriting(request: BuildRequest, output: Path, sources: tuple[Path, ...]) -> None:
+    """Outputs that cannot be written, or that are read; the timing cache is both."""
+    read = [*filter(None, (request.weights, request.calib, *sources))]
+    timings = request.timing_cache
+    made = [] if timings is None else [("--timing-cache", timings, timings, read)]
+    for path in (output, manifest_path(output)):
+        made.append(("-o", output, path, read if timings is None else [*read, timings]))
+    for option, named, written, others in made:
+        refuse_unwritable(written)
+        for other in others:
+            if os.path.realpath(written) == os.path.realpath(other):
+                raise UsageError(
+                    f"{option} {named} would overwrite {other}, which it reads", next_step=f"choose another {option}"
+                )
+
+
 def _target(request: BuildRequest) -> tuple[Target, list[str]]:
     if request.target is not None:
         return get_target(request.target), []
     from hardnet_deploy.workflows.doctor import inspect_environment
 
     name = inspect_environment().default_target
-    if get_target(name).uses_tensorrt:  # which this version does not drive
-        return get_target("cpu"), [f"no --target is named: 'cpu', since engines for '{name}' are not built yet"]
     return get_target(name), [f"no --target is named: '{name}', what this machine can run"]
 
 
-def _refuse_idle(request: BuildRequest, precision: Precision) -> None:
-    """Options that would silently do nothing are refused."""
-    if precision == "int8":
-        measuring = {"--data": request.data, "--count": request.count, "--seed": request.seed}
-        both = [name for name, value in measuring.items() if value is not None]
-        if request.calib is not None and both:
-            raise UsageError(
-                f"--calib brings its ranges, so {' and '.join(both)} would do nothing", next_step="drop one of them"
-            )
-        if request.max_drop is not None and not 0 < request.max_drop < 1:
-            raise UsageError(f"--max-drop {request.max_drop:g} is out of range", wanted="above 0, below 1")
-        searching = [
-            name
-            for name, value in (
-                ("--drop-type", request.drop_type if request.drop_type != "relative" else None),
-                ("--search-data", request.search_data),
-                ("--search-count", request.search_count),
-            )
-            if value is not None
-        ]
-        if request.max_drop is None and searching:
-            raise UsageError(
-                f"without --max-drop {' and '.join(searching)} would do nothing", next_step="add --max-drop"
-            )
-        _refuse_default_split(request.search_data)
-        return
-    given = {
-        "--calib": request.calib,
-        "--data": request.data,
-        "--count": request.count,
-        "--seed": request.seed,
-        "--method": request.method,
-        "--layer-precisions": request.layer_precisions,
-        "--max-drop": request.max_drop,
-        "--drop-type": request.drop_type if request.drop_type != "relative" else None,
-        "--concat-scales": request.concat_scales if request.concat_scales != "unified" else None,
-        "--allow-fallback": request.allow_fallback or None,
-        "--search-data": request.search_data,
-        "--search-count": request.search_count,
-        "--reduce-range": request.reduce_range or None,
-    }
-    idle = [name for name, value in given.items() if value is not None]
-    if idle:
-        raise UsageError(f"without --int8 these would do nothing: {', '.join(idle)}", next_step="add --int8")
+def parse_size(text: str | None) -> int | None:
+    """Bytes from ``--workspace``: a number and K, M, G or T (powers of 1024; ``B`` and ``iB`` may follow).
 
+    A number alone is MiB, and ``workspace:`` may stand in front of it: trtexec's ``--memPoolSize=workspace:256``.
+    Source: NVIDIA/TensorRT@v8.6.1:samples/common/sampleOptions.cpp (getMemoryPoolSizes: MiB).
 
-def _refuse_default_split(search_data: str | None) -> None:
-    """Refuse to search, unasked, in the very split that engines are judged on by default."""
-    text = search_data or ""
-    kind, _, root = text.partition(":")
-    if kind in SPLITS_APART and root and not spells_split(text):
-        judged, search, calibration = SPLITS_APART[kind]
-        plain = text.rstrip(":")
+    Raises:
+        UsageError: It is no size, another pool than the workspace, or out of range.
+    """
+    if text is None:
+        return None
+    pool, colon, rest = text.rpartition(":")
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([KMGT]?)(?:I?B)?", rest.strip().upper())
+    if found is None or (colon and pool != "workspace"):
         raise UsageError(
-            f"--search-data {text} names no split, and {judged}, the usual one, is what engines are judged on",
-            wanted=f"{plain}:SPLIT, with a split whose mAP you will not report",
-            next_step=f"--search-data {plain}:{search}, with ranges of other images, as of {plain}:{calibration}",
+            f"--workspace {text} is no size",
+            wanted="a number with K, M, G or T, such as 256M; or as in trtexec workspace:256, in MiB",
         )
+    mib = float(found.group(1)) * UNITS[found.group(2)]
+    if not 1 <= mib <= MAX_WORKSPACE_MIB:
+        raise UsageError(f"--workspace {text} is out of range", got=f"{mib:g} MiB", wanted="1M to 1T")
+    return int(mib * MIB)
+
+
+def parse_batch_range(text: str | None) -> tuple[int, int, int] | None:
+    """``--batch MIN,OPT,MAX``: the batches of a graph whose batch is dynamic.
+
+    Raises:
+        UsageError: Not three numbers that ascend from 1.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) <= 4 for part in parts):
+        low, usual, high = (int(part) for part in parts)
+        if 1 <= low <= usual <= high:
+            return low, usual, high
+    raise UsageError(
+        f"--batch {text} is no range of batches",
+        wanted="MIN,OPT,MAX in ascending order, such as 1,8,16",
+        next_step="leave --batch out for the fixed batch of the graph",
+    )
 
 
 def float_units(text: str | None, names: Sequence[str]) -> frozenset[str]:

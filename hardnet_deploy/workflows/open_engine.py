@@ -8,9 +8,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from hardnet_deploy.artifacts import UNTRAINED, Manifest, hold_against_manifest, read_content
+from hardnet_deploy.artifacts import (
+    PLAN_KIND,
+    UNTRAINED,
+    Manifest,
+    hold_against_manifest,
+    manifest_path,
+    read_content,
+    read_manifest,
+)
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
@@ -23,6 +31,8 @@ from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
+
+PLAN_SUFFIXES: Final = frozenset({".engine", ".plan", ".trt"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,7 @@ class OpenEngine:
         warning: What ``--trust`` let pass.
         state_sha256: Of the weights that PyTorch runs, names and values; None for an artifact.
         code_line: Which repository's network PyTorch runs; None for an artifact, which has it in its graph.
-        model: An artifact's graph, for those who look inside; None for PyTorch.
+        model: An ONNX artifact's graph, for those who look inside; None for PyTorch and for a TensorRT plan.
         network: PyTorch's module, likewise; None for an artifact.
         manifest: An artifact's; None for PyTorch, and where ``--trust`` let it be missing.
     """
@@ -92,7 +102,9 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
     Raises:
         UsageError: No such file and no such model, ``MODEL=`` without a checkpoint, or a code line for a file.
         InputFileError: A file that cannot be read, or is no ONNX model that runs here, whatever its manifest says.
-        ArtifactMismatchError: A file whose manifest is missing, unreadable or of another file.
+        ArtifactMismatchError: A file whose manifest is missing, unreadable or of another file; a TensorRT plan that was
+            not built on this machine, unless ``trust`` takes it.
+        TargetError: A TensorRT plan for another TensorRT or GPU than this machine has.
         CheckpointError: See the reader of checkpoints.
     """
     name, equals, weights = text.partition("=")
@@ -113,10 +125,27 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
         )
     if code_line != registry.CODE_LINES[0]:
         raise UsageError("--code-line is for MODEL=CHECKPOINT; a file has it in its graph", next_step="drop it")
+    if is_plan(Path(text)):
+        from hardnet_deploy.workflows.open_plan import open_plan
+
+        return open_plan(Path(text), trust=trust)
     return _open_onnx(Path(text), trust=trust)
 
 
-def _thresholds(dataset: str) -> Thresholds:
+def is_plan(path: Path) -> bool:
+    """True for a TensorRT plan: its manifest says so or, where that cannot be read, its name does and it is no ONNX."""
+    from hardnet_deploy.device.run_engine import onnx_nodes
+
+    if not path.name:
+        return False
+    try:
+        return read_manifest(manifest_path(path)).kind == PLAN_KIND
+    except ArtifactMismatchError:
+        return path.suffix in PLAN_SUFFIXES and path.is_file() and not onnx_nodes(read_content(path))
+
+
+def usual_thresholds(dataset: str) -> Thresholds:
+    """Of what is known to have none of its own: upstream's evaluation thresholds for the data set."""
     known = dataset if dataset in EVAL_SCORE else "coco"
     return Thresholds(score=EVAL_SCORE[known], iou=UPSTREAM_IOU, max_detections=MAX_DETECTIONS[known])
 
@@ -132,7 +161,7 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
         preprocess=spec.preprocess,
         head=spec.head,
         class_names=spec.class_names,
-        thresholds=_thresholds(spec.dataset),
+        thresholds=usual_thresholds(spec.dataset),
         batch=None,
         trained=loaded.trained,
         sha256=loaded.sha256,
@@ -170,11 +199,11 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
     if manifest is not None:
         preprocess, head, names = manifest.preprocess_spec(), manifest.head_spec(), manifest.class_names
         declared = manifest.thresholds()  # refused where it cannot be read, even if the graph's own hold
-        thresholds = nms_thresholds(model) or declared or _thresholds(str(manifest.model.get("dataset")))
+        thresholds = nms_thresholds(model) or declared or usual_thresholds(str(manifest.model.get("dataset")))
     else:
         spec = _recognise(model.graph.name, label)
         head = _with_own_classes(spec.head, model)
-        preprocess, thresholds = spec.preprocess, nms_thresholds(model) or _thresholds(spec.dataset)
+        preprocess, thresholds = spec.preprocess, nms_thresholds(model) or usual_thresholds(spec.dataset)
         names = spec.class_names if head == spec.head else ()
         warning = f"{warning}: taken for {spec.name} with its usual pre-processing"
         warning += "" if head == spec.head else "; its classes are its own and have no names here"

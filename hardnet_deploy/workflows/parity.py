@@ -50,12 +50,18 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
         OutputFileError: An output cannot be written.
     """
     check_request(request)
-    sides = []
-    for number, text in enumerate((request.reference, request.candidate)):
-        progress(f"opening {text}", number, 2)
-        code_line = request.code_line if names_model(text) else registry.CODE_LINES[0]
-        sides.append(open_side(text, trust=request.trust, code_line=code_line))
-    reference, candidate = sides
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for number, text in enumerate((request.reference, request.candidate)):
+            progress(f"opening {text}", number, 2)
+            code_line = request.code_line if names_model(text) else registry.CODE_LINES[0]
+            sides.append(open_side(text, trust=request.trust, code_line=code_line))
+            stack.enter_context(sides[-1].engine.runner)
+        reference, candidate = sides
+        return _compare(request, reference, candidate, progress)
+
+
+def _compare(request: ParityRequest, reference: Side, candidate: Side, progress: Progress) -> ParityResult:
     dataset = _open(request, reference, candidate, progress)
     for side in (reference, candidate):
         refuse_images_it_was_made_with(side.engine, dataset)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hardnet_deploy.artifacts import Manifest, manifest_path, read_manifest
 from hardnet_deploy.errors import ArtifactMismatchError
-from hardnet_deploy.evaluate.layers import InnerTensors
+from hardnet_deploy.evaluate.layers import InnerTensor, InnerTensors
 from hardnet_deploy.evaluate.tolerances import Precision, least_precision
 from hardnet_deploy.nms.boxes import decode_boxes, softmax
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
@@ -35,12 +38,14 @@ class Side:
         precision: The lowest that one of its layers has.
         inner: The tensors inside it.
         decodes: True where ``boxes`` and ``scores`` are computed by its graph, not by the NumPy reference.
+        closed: Why what it does not hand out itself cannot be looked at; None where it can.
     """
 
     engine: OpenEngine
     precision: Precision
     inner: InnerTensors
     decodes: bool
+    closed: str | None = None
 
     @property
     def has_candidates(self) -> bool:
@@ -87,7 +92,8 @@ def open_side(text: str, *, trust: bool, code_line: str) -> Side:
     """
     if names_model(text):
         return _open_model(text, code_line)
-    return _open_onnx(open_engine(text, trust=trust))
+    engine = open_engine(text, trust=trust)
+    return _open_plan(engine) if engine.model is None else _open_onnx(engine)
 
 
 def _open_model(text: str, code_line: str) -> Side:
@@ -97,6 +103,28 @@ def _open_model(text: str, code_line: str) -> Side:
     assert engine.network is not None
     inner = TorchInner(engine.network, size=engine.preprocess.size)
     return Side(engine=engine, precision="fp32", inner=inner, decodes=False)
+
+
+class _NothingInside:
+    """Of a TensorRT plan, which hands out its outputs alone."""
+
+    tensors: Mapping[str, InnerTensor] = MappingProxyType({})
+
+    def values(self, images: F32, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """None of them."""
+        del images
+        return dict.fromkeys(names, np.zeros(0))
+
+
+def _open_plan(engine: OpenEngine) -> Side:
+    outputs = engine.runner.outputs
+    return Side(
+        engine=engine,
+        precision=_precision(engine.manifest, engine),
+        inner=_NothingInside(),
+        decodes=all(name in outputs for name in DECODED),
+        closed=f"not available: a TensorRT plan hands out its outputs alone ({', '.join(outputs)})",
+    )
 
 
 def _open_onnx(engine: OpenEngine) -> Side:

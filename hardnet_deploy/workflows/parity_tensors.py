@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class TensorsParity:
         outputs: Every compared output; ``images`` is the outcome of each side's own pre-processing.
         missing: Outputs that only one side has, each in words.
         layers: The tensors inside.
+        unavailable: Why a side does not hand out what would be compared, which is then no failure: detections and mAP
+            decide. None where both sides do.
     """
 
     images: int
@@ -45,6 +48,7 @@ class TensorsParity:
     outputs: tuple[TensorParity, ...]
     missing: tuple[str, ...]
     layers: LayersParity
+    unavailable: str | None = None
 
     def failures(self) -> tuple[str, ...]:
         """One sentence for each output that is off, and after the first where it begins; empty where all is well."""
@@ -55,12 +59,12 @@ class TensorsParity:
             if not one.ok
         ]
         compared = {one.name for one in self.outputs} - {INPUT}
-        if not compared:
+        if not compared and not self.unavailable:
             sentences.append("no common outputs: nothing was compared")
         sentences += self.missing
         if sentences and self.layers.layers:
             sentences.insert(1, self.layers.sentence())
-        elif not self.layers.layers:
+        elif not self.layers.layers and not self.unavailable:
             sentences.append(f"no inner tensors were compared: {self.layers.why}")
         return tuple(sentences)
 
@@ -72,6 +76,7 @@ class TensorsParity:
             "outputs": [one.as_dict() for one in self.outputs],
             "missing": list(self.missing),
             "layers": self.layers.as_dict(),
+            "not_available": self.unavailable,
         }
 
 
@@ -115,16 +120,20 @@ def compare_side_tensors(reference: Side, candidate: Side, paths: Sequence[Path]
                 gated = name in NETWORK_OUTPUTS or not has_raw
                 add(name, END_TO_END, allowed.outputs if gated else None, (wanted[name], got[name]))
             elif name in NETWORK_OUTPUTS and name in {*wanted, *got}:
-                side = "the candidate" if name in wanted else "the reference"
-                lacking[name] = f"'{name}' is not in {side}, so it was not compared"
+                role, side = ("the candidate", candidate) if name in wanted else ("the reference", reference)
+                if side.closed is None:
+                    lacking[name] = f"'{name}' is not in {role}, so it was not compared"
         for name, value in decoding.items():
             tolerance = None if allowed.outputs is None else ONNX_AGAINST_TORCH_ON_PIXELS  # decoding stays in fp32
             add(name, DECODING, tolerance, (value, got[name]))
         progress(done, len(paths))
+    closed = next((side.closed for side in (candidate, reference) if side.closed), None)
+    layers = compare_layers(reference.inner, candidate.inner, fed, allowed.inner)
     return TensorsParity(
         images=len(paths),
         precision=candidate.precision,
         outputs=tuple(comparison.result() for comparison in comparisons.values()),
         missing=tuple(lacking.values()),
-        layers=compare_layers(reference.inner, candidate.inner, fed, allowed.inner),
+        layers=dataclasses.replace(layers, why=closed) if closed else layers,
+        unavailable=closed,
     )

@@ -149,7 +149,7 @@ def test_a_fallback_ends_with_4_unless_it_is_allowed(monkeypatch: pytest.MonkeyP
     [
         (("--fp16", "--target", "cpu"), 3, "use --int8"),
         (("--int8", "--target", "jetson-nano"), 3, "use --fp16"),
-        (("--int8", "--target", "gtx-1080ti"), 3, "does not drive yet"),
+        (("--int8", "--target", "gtx-1080ti"), 3, "there is none in this machine"),
         (("--int8", "--fp16"), 2, "exclude each other"),
         (("--calib", "float.calib.json"), 2, "--calib"),
         ((*INT8, "--data", "pictures"), 2, "--data would do nothing"),

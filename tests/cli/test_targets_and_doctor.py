@@ -12,6 +12,11 @@ from hardnet_deploy.cli.targets_cmd import targets
 from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.workflows.doctor import inspect_environment
 
+LABELS = (
+    *("device", "capability", "tensorrt", "family", "at least", "cuda", "python", "opset"),
+    *("fp32", "fp16", "int8", "nms", "nms plugin", "batch", "workspace", "memory"),
+)
+
 
 @pytest.fixture
 def run() -> CliRunner:
@@ -26,19 +31,26 @@ def app() -> typer.Typer:
     return application
 
 
-def test_targets_lists_every_target_with_its_pitfalls(run: CliRunner, app: typer.Typer) -> None:
+def test_targets_is_a_table_with_every_pitfall_behind_it(run: CliRunner, app: typer.Typer) -> None:
     result = run.invoke(app, ["targets"])
     assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == list(TARGETS)
+    assert max(map(len, lines)) <= 120
+    labels = {line[:15].strip() for line in lines}
+    assert labels.issuperset(LABELS)
+    told = " ".join(result.stdout.split())
+    assert all(pitfall.text in told for target in TARGETS.values() for pitfall in target.pitfalls)
+    assert "source:" not in told
+    assert "at most 256 MiB" in told
+    assert "4 GiB, shared with the" in told
+
+
+def test_targets_names_the_source_of_every_fact_when_asked(run: CliRunner, app: typer.Typer) -> None:
+    told = " ".join(run.invoke(app, ["targets", "--sources"]).stdout.split())
     for target in TARGETS.values():
-        assert f"{target.name}: {target.device}" in result.stdout
-        assert all(pitfall.text in result.stdout for pitfall in target.pitfalls)
-    assert "source:" not in result.stdout
-    assert "at most 256 MiB" in result.stdout
-
-
-def test_targets_names_its_sources_when_asked(run: CliRunner, app: typer.Typer) -> None:
-    result = run.invoke(app, ["targets", "--sources"])
-    assert "https://github.com/NVIDIA/TensorRT/issues/3826" in result.stdout
+        assert all(f"{name}: {' '.join(source.split())}" in told for name, source in target.sources.items())
+        assert all(f"source: {pitfall.source}" in told for pitfall in target.pitfalls)
 
 
 def test_targets_json_is_one_document_with_every_fact(run: CliRunner, app: typer.Typer) -> None:
@@ -49,6 +61,8 @@ def test_targets_json_is_one_document_with_every_fact(run: CliRunner, app: typer
     assert rows["jetson-nano"]["max_workspace"] == 256 * 1024**2
     assert rows["gtx-1080ti"]["compute_capability"] == [6, 1]
     assert rows["gpu"]["pitfalls"][0]["source"]
+    assert rows["jetson-nano"]["memory"] == 4 * 1024**3
+    assert rows["jetson-nano"]["sources"]["minimum_tensorrt"].endswith("/issues/1538")
 
 
 def test_doctor_tells_what_is_here_and_what_each_target_says(run: CliRunner, app: typer.Typer) -> None:

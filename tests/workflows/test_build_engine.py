@@ -33,7 +33,7 @@ from hardnet_deploy.files import sha256_file
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.tensor_names import CONF, DETECTION_OUTPUTS, LOC
-from hardnet_deploy.workflows import build_engine as workflow
+from hardnet_deploy.workflows import build_ranges
 from hardnet_deploy.workflows.evaluate import EvaluateRequest, run_evaluate
 from hardnet_deploy.workflows.open_engine import open_engine
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
@@ -244,7 +244,7 @@ def test_a_detector_of_the_demo_data_takes_its_own_split(monkeypatch: pytest.Mon
 
     model = {**describe_model(DETECTOR, code_line="pingolh"), "dataset": "demo"}
     write_graph(Path("float.onnx"), detector_graph(), model=model)
-    monkeypatch.setattr(workflow, "calibrate_engine", measured)
+    monkeypatch.setattr(build_ranges, "calibrate_engine", measured)
     with pytest.raises(CalibrationError):
         build(calib=None)
     assert asked == ["demo"]

@@ -26,7 +26,7 @@ from hardnet_deploy.engines.ort_build import OptimisedGraph
 from hardnet_deploy.errors import ArtifactMismatchError, ExportError, HardnetDeployError, InputFileError, UsageError
 from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.workflows import build_engine as workflow
-from hardnet_deploy.workflows import quantise, save_engine
+from hardnet_deploy.workflows import build_ranges, quantise, save_engine
 from hardnet_deploy.workflows.open_engine import open_engine
 
 ENGINE, TABLE = Path("int8.onnx"), Path("float.calib.json")
@@ -119,7 +119,7 @@ def test_images_kept_for_measuring_are_refused() -> None:
 
 
 def test_misspelt_layers_are_refused_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "calibrate_engine", None)
+    monkeypatch.setattr(build_ranges, "calibrate_engine", None)
     refused(UsageError, "no layer is called 'base.7'", data="pictures", layer_precisions="base.7:fp32")
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from hardnet_deploy.errors import HardnetDeployError, OutputFileError, TargetError, UsageError
 from hardnet_deploy.models import registry
-from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest, float_units, plan_build
+from hardnet_deploy.target_spec import MIB
+from hardnet_deploy.workflows.build_options import (
+    BuildPlan,
+    BuildRequest,
+    float_units,
+    parse_batch_range,
+    parse_size,
+    plan_build,
+)
 
 NAMES = ("base.0", "base.1", "base.10", "conf.0")
 
@@ -71,10 +79,73 @@ def test_int8_on_the_nano_names_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("target", ["gtx-1080ti", "gpu", "jetson-nano"])
-def test_engines_of_tensorrt_are_not_built_yet(target: str) -> None:
-    error = refused(TargetError, "does not drive yet", target=target)
-    assert error.exit_code == 3
-    assert "calibrate --qdq" in (error.next_step or "")
+def test_engines_of_tensorrt_are_planned_for_the_preflight(target: str) -> None:
+    found = plan(target=target, fp16=True)
+    assert found.output == Path("m.fp16.engine")
+    assert found.target.uses_tensorrt
+    assert found.tensorrt is None
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"workspace": "1G"}, "--workspace"),
+        ({"batch": "1,2,4"}, "--batch"),
+        ({"timing_cache": Path("t")}, "--timing-cache"),
+        ({"locked": True}, "--locked"),
+        ({"locked": True, "workspace": "1G"}, "--workspace, --locked"),
+    ],
+)
+def test_options_of_tensorrt_are_refused_on_the_cpu(options: dict[str, Any], name: str) -> None:
+    error = refused(UsageError, f"on target 'cpu' these would do nothing: {name}\n", **options)
+    assert error.exit_code == 2
+    assert "--target gtx-1080ti" in (error.next_step or "")
+
+
+@pytest.mark.parametrize("target", ["gtx-1080ti", "gpu"])
+def test_options_of_the_cpu_are_refused_with_tensorrt(target: str) -> None:
+    refused(UsageError, "--reduce-range is for CPUs", target=target, int8=True, reduce_range=True)
+
+
+def test_a_fallback_may_be_allowed_where_tensorrt_can_fall_back() -> None:
+    assert plan(target="gpu", fp16=True, allow_fallback=True).precision == "fp16"
+    refused(UsageError, "would do nothing: --allow-fallback", target="gpu", allow_fallback=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (None, None),
+        ("4G", 4096),
+        ("256M", 256),
+        ("256MiB", 256),
+        ("1.5gb", 1536),
+        ("256", 256),
+        ("workspace:512", 512),
+        ("workspace:1G", 1024),
+        ("2048K", 2),
+        ("1T", 1024**2),
+    ],
+)
+def test_sizes_are_read_in_binary_units_and_mib_without_one(text: str | None, size: int | None) -> None:
+    assert parse_size(text) == (None if size is None else size * MIB)
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "1X", "dlaSRAM:1", "2T", "1K", "1e3", "workspace:", "\u0664M"])
+def test_sizes_that_cannot_be_meant_are_refused(text: str) -> None:
+    refused(UsageError, "--workspace .* is (no size|out of range)", target="gpu", workspace=text)
+
+
+@pytest.mark.parametrize("text", ["", "4", "1,2", "0,1,2", "4,2,8", "1,8,4", "1,2,x", "1,2,3,4", "1,2,99999"])
+def test_ranges_of_batches_ascend_from_1(text: str) -> None:
+    refused(UsageError, "--batch .* is no range of batches", target="gpu", batch=text)
+    assert parse_batch_range("1,1,1") == (1, 1, 1)
+
+
+def test_a_timing_cache_overwrites_nothing_that_is_read_or_made() -> None:
+    refused(UsageError, "--timing-cache m.onnx would overwrite m.onnx", target="gpu", timing_cache=Path("m.onnx"))
+    refused(UsageError, "-o e would overwrite e", target="gpu", timing_cache=Path("e"), output=Path("e"))
+    refused(UsageError, "-o e would", target="gpu", timing_cache=Path("e.json"), output=Path("e"))
 
 
 def test_a_target_that_does_not_exist_names_the_nearest() -> None:

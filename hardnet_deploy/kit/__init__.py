@@ -1,0 +1,1 @@
+"""The folder for a device, and what comes back from it."""

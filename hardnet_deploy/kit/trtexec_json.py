@@ -1,0 +1,169 @@
+"""The JSON that ``trtexec`` exports, of TensorRT 8.2, 8.6, 10 and 11.
+
+Source: NVIDIA/TensorRT, samples/common/sampleReporting.cpp at 8.2.1, v8.6.1, and v11.1. ``--exportTimes`` is a list of
+runs; 8.2 writes ``endToEndMs`` too and keeps the warm-up, the others leave it out. ``--exportProfile`` is a list of
+``{"count": N}`` and one entry a layer, with ``medianMs`` since 8.4.1. ``--exportLayerInfo`` is the engine inspector's
+document: ``Layers`` and ``Bindings``, which are called ``I/O Tensors`` in 11.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hardnet_deploy.device import run_engine
+from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
+from hardnet_deploy.kit.json_record import Record, read_json
+
+WITH_WARM_UP: Final = "8.2"
+FAMILIES: Final = (WITH_WARM_UP, "8.6", "10", "11")
+END_TO_END: Final = "endToEndMs"
+DIGITS: Final = 1e-5
+"""Relative: trtexec prints six digits of times that count from the program's start."""
+LEAST_ERROR: Final = 1e-3
+PERCENT: Final = 2.0
+"""The shares of a profile are rounded to a tenth or so, and add up to 100."""
+
+
+def family_of(version: str) -> str:
+    """``8.2``, ``8.6``, ``10`` or ``11`` of a version such as 8.6.1.
+
+    Raises:
+        UsageError: No version, or one whose files are not known here.
+    """
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found:
+        family = found[1] if int(found[1]) >= 10 else f"{found[1]}.{found[2]}"
+        if family in FAMILIES:
+            return family
+    raise UsageError(
+        f"--tensorrt {version} is not a version whose trtexec files are known",
+        wanted="8.2.x, 8.6.x, 10.x or 11.x, as trtexec prints it",
+    )
+
+
+def read_times(path: Path, version: str, *, warm_up_ms: float) -> tuple[list[float], Any]:
+    """GPU compute time of each run after the warm-up, and the whole document.
+
+    Args:
+        path: Of ``--exportTimes``.
+        version: Which TensorRT's ``trtexec`` wrote it.
+        warm_up_ms: Its ``--warmUp``; 8.2 writes the warm-up down too.
+
+    Raises:
+        InputFileError: It is no such file, or not of that version.
+        ArtifactMismatchError: Its times contradict each other.
+        UsageError: Nothing is left after the warm-up.
+    """
+    document = read_json(path, what="trtexec's --exportTimes")
+    if not isinstance(document, list) or not document:
+        raise InputFileError(f"{path} is no --exportTimes of trtexec", wanted="a list of runs")
+    runs = [Record.of(run, str(path), f"run {number}") for number, run in enumerate(document)]
+    family = family_of(version)
+    for run in runs:
+        if run.has(END_TO_END) != (family == WITH_WARM_UP):
+            raise InputFileError(
+                f"{path} was not written by trtexec {version}",
+                got=f"runs {'with' if run.has(END_TO_END) else 'without'} '{END_TO_END}', which only 8.2 writes",
+                next_step="name the version that wrote it: --tensorrt",
+            )
+        _refuse_contradiction(run, path)
+    kept = [run for run in runs if family != WITH_WARM_UP or run.number("startComputeMs") >= warm_up_ms]
+    if not kept:
+        raise UsageError(
+            f"no run of {path} began after the warm-up of {warm_up_ms:g} ms",
+            next_step="give the --warmUp that trtexec had: --warm-up",
+        )
+    return [run.number("computeMs") for run in kept], document
+
+
+def _refuse_contradiction(run: Record, path: Path) -> None:
+    start, end, stated = run.number("startComputeMs"), run.number("endComputeMs"), run.number("computeMs")
+    parts = sum(run.number(name) for name in ("h2dMs", "computeMs", "d2hMs"))
+    slack = LEAST_ERROR + DIGITS * max(abs(start), abs(end))
+    if stated < 0 or not math.isclose(end - start, stated, rel_tol=0, abs_tol=slack):
+        raise ArtifactMismatchError(
+            f"{path} does not hold together; nothing was imported",
+            got=f"{run.where} computes from {start:g} to {end:g} ms, and says that this takes {stated:g} ms",
+        )
+    latency = run.number("latencyMs")
+    if not math.isclose(parts, latency, rel_tol=0, abs_tol=slack):
+        raise ArtifactMismatchError(
+            f"{path} does not hold together; nothing was imported",
+            got=f"{run.where} has a latency of {latency:g} ms, but its parts take {parts:g} ms",
+        )
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Time of each layer.
+
+    Raises:
+        InputFileError: It is no ``--exportProfile``.
+        ArtifactMismatchError: Its figures contradict each other.
+    """
+    document = read_json(path, what="trtexec's --exportProfile")
+    source = str(path)
+    if not isinstance(document, list) or len(document) < 2 or not _is_head(document[0]):
+        raise InputFileError(
+            f"{path} is no --exportProfile of trtexec", wanted='a list of {"count": N} and one entry a layer'
+        )
+    runs = Record.of(document[0], source, "its first entry").count("count")
+    entries = [Record.of(entry, source, f"entry {number}") for number, entry in enumerate(document[1:], start=1)]
+    layers = []
+    for entry in entries:
+        total, average = entry.number("timeMs"), entry.number("averageMs")
+        if runs and not math.isclose(total, runs * average, rel_tol=1e-3, abs_tol=runs * LEAST_ERROR):
+            raise ArtifactMismatchError(
+                f"{path} does not hold together; nothing was imported",
+                got=f"layer {entry.text('name')} takes {total:g} ms in {runs} runs, and {average:g} ms in each",
+            )
+        layers.append(
+            {
+                "name": entry.text("name"),
+                "average_ms": average,
+                "median_ms": entry.number("medianMs") if entry.has("medianMs") else None,
+                "percent": entry.number("percentage"),
+            }
+        )
+    shares = sum(entry.number("percentage") for entry in entries)
+    if not runs or abs(shares - 100) > PERCENT:
+        raise ArtifactMismatchError(
+            f"{path} does not hold together; nothing was imported",
+            got=f"the layers of {runs} runs have {shares:g} % of the time",
+            wanted="100 %",
+        )
+    return {"runs": runs, "layers": layers}
+
+
+def _is_head(entry: Any) -> bool:
+    return isinstance(entry, dict) and set(entry) == {"count"}
+
+
+def read_layer_info(path: Path, version: str) -> dict[str, int] | None:
+    """Number of layers by precision; None where the engine was built without detailed profiling and has names alone.
+
+    Raises:
+        InputFileError: It is no ``--exportLayerInfo``, or not of that version.
+    """
+    document = read_json(path, what="trtexec's --exportLayerInfo")
+    layers = document.get("Layers") if isinstance(document, dict) else None
+    tensors = "I/O Tensors" if family_of(version) == "11" else "Bindings"
+    if not isinstance(layers, list) or not layers or not _are_layers(layers):
+        raise InputFileError(f"{path} is no --exportLayerInfo of trtexec", wanted="'Layers', a list")
+    if tensors not in document:
+        raise InputFileError(
+            f"{path} was not written by trtexec {version}",
+            got=", ".join(sorted(document)),
+            wanted=f"'{tensors}' beside 'Layers'",
+            next_step="name the version that wrote it: --tensorrt",
+        )
+    return dict(Counter(run_engine.layer_precisions(json.dumps(document)).values())) or None
+
+
+def _are_layers(layers: Sequence[Any]) -> bool:
+    return all(isinstance(layer, str) or (isinstance(layer, dict) and "Name" in layer) for layer in layers)

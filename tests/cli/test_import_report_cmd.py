@@ -1,0 +1,135 @@
+"""``hardnet-deploy import-report`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from device_reports import layer_info, profile, report, times, write
+from typer.testing import CliRunner
+
+from hardnet_deploy.cli.import_report_cmd import import_report
+from hardnet_deploy.files import sha256_bytes
+
+app = typer.Typer()
+app.command()(import_report)
+SAID = ("--tensorrt", "8.6.1", "--device", "GTX 1080 Ti", "--date", "2026-11-20", "--engine", "m.engine")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("report.json"), report())
+    write(Path("times.json"), times())
+    write(Path("profile.json"), profile())
+    write(Path("layers.json"), layer_info())
+    Path("m.engine").write_bytes(b"a plan")
+
+
+def run(*words: str, exit_code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [*words])
+    assert result.exit_code == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_a_person_reads_a_row() -> None:
+    out = run("report.json").stdout
+    assert "imported (NVIDIA Tegra X1, 2026-11-21)" in out
+    assert "simulated" not in out
+    assert "10.100" in out
+    assert "passed" in out
+    assert "missing  model, trained, target: not in this file" in out
+    assert "added to results.json" in out
+
+
+def test_the_same_report_again_is_told() -> None:
+    run("report.json")
+    result = run("report.json", "--json")
+    document = json.loads(result.stdout)
+    assert document["new"] is False
+    assert "imported before" in result.stderr
+    assert len(json.loads(Path("results.json").read_text())["rows"]) == 1
+
+
+def test_made_up_figures_end_with_8_and_no_store() -> None:
+    write(Path("report.json"), report(timing={"median": 1.0}))
+    result = run("report.json", exit_code=8)
+    assert "it says median 1, but has 10.1" in result.stderr
+    assert not Path("results.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_what_is_no_report_ends_with_4(content: str) -> None:
+    Path("report.json").write_text(content, encoding="utf-8")
+    result = run("report.json", "--json", exit_code=4)
+    assert json.loads(result.stdout)["exit_code"] == 4
+    assert not Path("results.json").exists()
+
+
+def test_a_folder_beside_the_report_that_is_a_changed_kit_ends_with_8() -> None:
+    Path("kit.json").write_text('{"kind": "kit", "schema": 1, "files": {"x": {"sha256": "0"}}}', encoding="utf-8")
+    run("report.json", exit_code=8)
+
+
+def test_trtexec_of_a_named_engine() -> None:
+    result = run("--times", "times.json", "--profile", "profile.json", "--layer-info", "layers.json", *SAID)
+    assert "imported (GTX 1080 Ti, 2026-11-20)" in result.stdout
+    assert "slowest  conv 3.000 ms, nms 1.000 ms" in result.stdout
+    assert "parity: not in this file" in result.stderr
+    (row,) = json.loads(Path("results.json").read_text())["rows"]
+    assert row["source"] == "trtexec"
+    assert row["sha256"]["engine"] == sha256_bytes(b"a plan")
+    assert row["layers"] == {"fp16": 1}
+    assert row["parity"] is None
+    assert row["precision"] is None
+    assert {"parity", "precision", "model", "compute_capability", "sha256.kit", "sha256.onnx"} <= set(
+        row["not_in_file"]
+    )
+    assert "NMS in or out is not in this file" in row["timing"]["boundary"]
+
+
+def test_trtexec_of_8_2_without_its_warm_up() -> None:
+    write(Path("times.json"), times(end_to_end=True))
+    words = ("--times", "times.json", "--tensorrt", "8.2.1", *SAID[2:], "--json")
+    assert json.loads(run(*words).stdout)["row"]["timing"]["runs"] == 16
+    assert json.loads(run(*words, "--warmUp", "400").stdout)["row"]["timing"]["runs"] == 12
+
+
+def test_a_simulated_version_stays_labelled() -> None:
+    result = run("--times", "times.json", "--tensorrt", "8.6.1+simulated", *SAID[2:])
+    assert "imported (GTX 1080 Ti, 2026-11-20), simulated" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        ((), 2),
+        (("report.json", "--times", "times.json"), 2),
+        (("report.json", "--device", "x"), 2),
+        (("--times", "times.json"), 2),
+        (("--times", "times.json", *SAID[:-2]), 2),
+        (("--times", "times.json", *SAID, "--date", "yesterday"), 2),
+        (("--times", "times.json", *SAID, "--tensorrt", "9.9"), 2),
+        (("--times", "times.json", *SAID, "--tensorrt", "8.2.1"), 4),
+        (("--times", "profile.json", *SAID), 4),
+        (("--times", "times.json", *SAID, "--profile", "times.json"), 4),
+        (("--times", "times.json", *SAID, "--layer-info", "profile.json"), 4),
+        (("--times", "times.json", *SAID, "--engine", "none.engine"), 4),
+        (("--times", "times.json", *SAID, "--kit", "."), 4),
+        (("report.json", "--kit", "."), 4),
+        (("report.json", "--save", "."), 4),
+    ],
+    ids=str,
+)
+def test_faults_are_one_sentence_and_an_exit_code(words: tuple[str, ...], exit_code: int) -> None:
+    assert run(*words, exit_code=exit_code).stderr.startswith("error: ")
+    assert not Path("results.json").exists()
+
+
+def test_an_engine_that_is_not_its_manifest_s_ends_with_8() -> None:
+    Path("m.engine.json").write_text("{}", encoding="utf-8")
+    run("--times", "times.json", *SAID, exit_code=8)
