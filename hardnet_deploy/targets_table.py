@@ -23,6 +23,12 @@ _GUIDE_86 = "https://docs.nvidia.com/deeplearning/tensorrt/archives/tensorrt-861
 _MATRIX_86 = "https://docs.nvidia.com/deeplearning/tensorrt/archives/tensorrt-861/support-matrix/index.html"
 
 
+QDQ_WITHOUT_KERNELS: Final = Pitfall(
+    text="explicit Q/DQ layers may find no kernel on old cards; the calibration cache is the first choice",
+    source="https://github.com/NVIDIA/TensorRT/issues/4060",
+)
+"""Of a target that takes Q/DQ graphs and does better without; the lint of such graphs tells it."""
+
 ONNXRUNTIME_OPSETS: Final = (((1, 20), 21), ((1, 21), 22), ((1, 23), 23), ((1, 31), 26))
 """Lowest onnxruntime release (major, minor) seen to take an opset; releases between the rows are taken as the lower."""
 
@@ -100,10 +106,7 @@ GTX_1080TI: Final = Target(
             " and are not faster; int8 (dp4a) is",
             source="https://github.com/NVIDIA/TensorRT/issues/1221",
         ),
-        Pitfall(
-            text="explicit Q/DQ layers may find no kernel on old cards; the calibration cache is the first choice",
-            source="https://github.com/NVIDIA/TensorRT/issues/4060",
-        ),
+        QDQ_WITHOUT_KERNELS,
     ),
     sources=MappingProxyType(
         {

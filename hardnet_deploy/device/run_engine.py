@@ -173,6 +173,20 @@ def _last_error(lines: Sequence[str]) -> str:
     return telling[-1].strip() if telling else "TensorRT gave no reason"
 
 
+@contextlib.contextmanager
+def _starting(logger: Any) -> Iterator[None]:
+    """Tells what a builder or runtime that does not start means: without a driver its factory returns nothing."""
+    start = len(logger.lines)
+    try:
+        yield
+    except TypeError as error:  # pybind11's word for it
+        raise EngineError(
+            f"TensorRT cannot start: {_last_error(logger.lines[start:])}",
+            TARGET,
+            "check the NVIDIA driver: python3 run_engine.py info",
+        ) from error
+
+
 def _version_number(trt: Any) -> Tuple[int, int, int]:
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(trt.__version__))
     if not found:
@@ -327,6 +341,7 @@ SETTINGS = {
     "calibration_cache": (None, "bytes of an Entropy2 cache of this very version (8.x and 10)"),
     "dynamic_ranges": (None, "{tensor: [low, high]}, for tensors that the cache does not name or without a cache"),
     "fp32_layers": ((), "names of ONNX nodes that stay in FP32 beside FP16 or INT8"),
+    "fp32_outputs": ((), "names of ONNX nodes that may compute in less, but whose outputs are written in FP32"),
     "batch": (None, "[min, opt, max] for a graph with a dynamic batch, None for a static one"),
     "timing_cache": (None, "bytes of an earlier build's timing cache on this very device and version"),
     "timing_cache_locked": (False, "True: a layer that the timing cache does not know fails the build (10 and 11)"),
@@ -386,7 +401,8 @@ def build(
     Returns:
         ``plan`` bytes; ``layers`` text of the engine inspector's JSON or None; ``timing_cache`` bytes or None; ``log``
         lines; ``notes`` sentences; ``tensorrt`` version; ``missing_ranges`` names of tensors that an INT8 layer would
-        read and that have no range; ``unmatched_layers`` names of ``fp32_layers`` that no layer carries.
+        read and that have no range; ``unmatched_layers`` names of ``fp32_layers`` and ``fp32_outputs`` that no layer
+        carries.
 
     Raises:
         EngineError: With TensorRT's log: settings that cannot be meant (2), a device that cannot (3), a graph that the
@@ -465,14 +481,8 @@ class _Build:
     def run(self, progress: Optional[Callable[[str, int, int], None]]) -> Dict[str, Any]:
         trt = self.trt
         trt.init_libnvinfer_plugins(self.logger, "")  # before the parser looks for plugins
-        try:
+        with _starting(self.logger):
             builder = trt.Builder(self.logger)
-        except TypeError as error:  # pybind11's word for a factory that returned nothing
-            raise EngineError(
-                f"TensorRT cannot start: {_last_error(self._said())}",
-                TARGET,
-                "check the NVIDIA driver: python3 run_engine.py info",
-            ) from error
         flags, creation = 0, trt.NetworkDefinitionCreationFlag
         if hasattr(creation, "EXPLICIT_BATCH"):
             flags |= 1 << int(creation.EXPLICIT_BATCH)
@@ -607,20 +617,23 @@ class _Build:
         return any(hasattr(types, name) and layer.type == getattr(types, name) for name in names)
 
     def _keep_in_fp32(self, layers: Sequence[Any]) -> Set[str]:
-        """Force the asked layers and every NMS to FP32; the names of the layers that were.
+        """Force the asked layers and every NMS to FP32, and the asked outputs; the names of the layers that were.
 
         The FP16 path of EfficientNMS_TRT in 8.2 returns scores minus one and duplicates (NVIDIA/TensorRT issue 1758).
         """
         origin = _Origins(self.nodes)
-        wanted = set(self.settings["fp32_layers"])
+        wanted, outputs = set(self.settings["fp32_layers"]), set(self.settings["fp32_outputs"])
+        named = wanted | outputs
         found, forced = set(), set()
         for layer in layers:
-            node = origin.of(layer, wanted)
-            if node in wanted:
+            node = origin.of(layer, named)
+            if node in named:
                 found.add(node)
             if (node in wanted or self._of_type(layer, PLUGINS)) and self._force(layer):
                 forced.add(layer.name)
-        self.unmatched = sorted(wanted - found)
+            elif node in outputs:
+                self._write_in_fp32(layer)
+        self.unmatched = sorted(named - found)
         if self.unmatched:
             self.notes.append(
                 "no layer of the network carries these names, so the builder chooses their precision: "
@@ -629,13 +642,17 @@ class _Build:
         return forced
 
     def _force(self, layer: Any) -> bool:
-        real = [index for index, tensor in _outputs(layer) if self._is_float(tensor)]
-        if not real or self._of_type(layer, NO_ARITHMETIC):
+        if self._of_type(layer, NO_ARITHMETIC) or not self._write_in_fp32(layer):
             return False
         layer.precision = self.trt.DataType.FLOAT
+        return True
+
+    def _write_in_fp32(self, layer: Any) -> bool:
+        """Of the layer's outputs those that are real numbers; False where none is."""
+        real = [index for index, tensor in _outputs(layer) if self._is_float(tensor)]
         for index in real:
             layer.set_output_type(index, self.trt.DataType.FLOAT)
-        return True
+        return bool(real)
 
     def _is_float(self, tensor: Any) -> bool:
         return tensor.dtype in (self.trt.DataType.FLOAT, self.trt.DataType.HALF) and not tensor.is_shape_tensor
@@ -728,7 +745,8 @@ class _Build:
 
     def _inspect(self, plan: bytes) -> Optional[str]:
         trt = self.trt
-        runtime = trt.Runtime(self.logger)
+        with _starting(self.logger):
+            runtime = trt.Runtime(self.logger)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             self.notes.append(f"the plan could not be loaded to look at its layers: {_last_error(self._said())}")
@@ -1247,8 +1265,14 @@ class Engine:
         plan: The plan's bytes.
         manifest: Of the plan; tells which TensorRT and which GPU built it.
 
+    Attributes:
+        inputs: ``name``, ``dtype`` and ``shape`` (-1 dynamic) of each.
+        outputs: Likewise.
+        warning: A sentence where another model of GPU, of the same compute capability, built the plan; else None.
+
     Raises:
-        EngineError: Another TensorRT or GPU built the plan (3), it is damaged (8), or there is no memory (3).
+        EngineError: TensorRT does not start (3), another TensorRT or compute capability built the plan (3), it is
+            damaged (8), or there is no memory (3).
     """
 
     def __init__(self, trt: Any, cuda: Cuda, plan: bytes, manifest: Optional[Dict[str, Any]] = None) -> None:
@@ -1257,10 +1281,11 @@ class Engine:
         self._stream = None  # type: Optional[int]
         self._engine = self._context = None  # type: Any
         self._logger = _logger(trt)
-        _refuse_foreign(trt, cuda, manifest)
+        self.warning = _refuse_foreign(trt, cuda, manifest)
         trt.init_libnvinfer_plugins(self._logger, "")  # before the plan looks for plugins
         start = len(self._logger.lines)
-        self._runtime = trt.Runtime(self._logger)
+        with _starting(self._logger):
+            self._runtime = trt.Runtime(self._logger)
         try:
             self._load(plan, start)
         except BaseException:
@@ -1536,13 +1561,23 @@ def _gpu_text(device: Dict[str, Any]) -> str:
     return "{} (sm_{}{})".format(device["name"], *device["compute_capability"])
 
 
-def _refuse_foreign(trt: Any, cuda: Cuda, manifest: Optional[Dict[str, Any]]) -> None:
+def _refuse_foreign(trt: Any, cuda: Cuda, manifest: Optional[Dict[str, Any]]) -> Optional[str]:
+    """Refuse a plan of another TensorRT or compute capability; what to say of one of another model of GPU.
+
+    That one loads: TensorRT itself says of it that it may be slow, or fail, and no more
+    (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/engine-compatibility.html). A name is also
+    told differently by driver and by board revision, so it is no reason to stop someone who stands before the device.
+    """
     versions = (manifest or {}).get("versions") or {}
-    built, capability = versions.get("tensorrt"), versions.get("compute_capability")
+    built, capability, gpu = (versions.get(key) for key in ("tensorrt", "compute_capability", "gpu"))
     device = cuda.device()
     here = "{}.{}".format(*device["compute_capability"])
     if (built or str(trt.__version__)) == str(trt.__version__) and (capability or here) == here:
-        return
+        if gpu in (None, device["name"]):
+            return None
+        return "the plan was built on {}, this is {}: it may be slow, or fail; {}".format(
+            gpu, device["name"], BUILD_HERE
+        )
     where = " for sm_" + capability.replace(".", "") if capability else ""
     raise EngineError(
         "the plan was built by TensorRT {}{}; this is TensorRT {} on {}".format(
@@ -2230,6 +2265,8 @@ def loaded(path: Any, *, trust: bool) -> Iterator[Tuple[Engine, Dict[str, Any], 
     if warning:
         say(f"warning: {path} {warning}")
     with opened() as (trt, cuda), Engine(trt, cuda, plan, manifest) as engine:
+        if engine.warning:
+            say(f"warning: {path}: {engine.warning}")
         yield engine, manifest or {}, trt, cuda
 
 
@@ -2301,8 +2338,9 @@ def _settings_of(options: Any) -> Dict[str, Any]:
         settings["calibration_cache"] = read_file(options.cache)
     if options.ranges:
         settings["dynamic_ranges"] = read_json(options.ranges).get("dynamic_ranges")
-    if options.fp32_layers:
-        settings["fp32_layers"] = options.fp32_layers.split(",")
+    for key, names in (("fp32_layers", options.fp32_layers), ("fp32_outputs", options.fp32_outputs)):
+        if names:
+            settings[key] = names.split(",")
     if options.batch:
         if not re.match(r"\d+,\d+,\d+$", options.batch):
             raise EngineError(f"--batch {options.batch} is no range", USAGE, "give --batch MIN,OPT,MAX")
@@ -2497,6 +2535,9 @@ def run_all(options: Any) -> Dict[str, Any]:
             "kit_sha256": kit.sha256,
             "onnx_sha256": kit.record["onnx"]["sha256"],
             "engine_sha256": manifest["sha256"],
+            "model": kit.record.get("model"),
+            "trained": kit.record.get("trained"),
+            "target": kit.record.get("target"),
             "device": read_device(cuda),
             "tensorrt": str(trt.__version__),
             "cuda_layer": cuda.name,
@@ -2624,6 +2665,7 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("--cache", metavar="F", help="INT8 calibration cache")
     building.add_argument("--ranges", metavar="F.json", help="INT8 dynamic ranges")
     building.add_argument("--fp32-layers", metavar="A,B", help="ONNX nodes that stay in FP32")
+    building.add_argument("--fp32-outputs", metavar="A,B", help="ONNX nodes whose outputs are written in FP32")
     building.add_argument("--batch", metavar="MIN,OPT,MAX", help="for a dynamic batch")
     building.add_argument("--timing-cache", metavar="F", help="read where it exists, written after the build")
     building.add_argument("--locked", action="store_true", help="fail where the timing cache lacks a layer (10, 11)")

@@ -28,6 +28,7 @@ from hardnet_deploy.export.graph_view import (
 from hardnet_deploy.export.parser_table import PLUGIN_SOURCE, ParserRow
 from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.targets import Target
+from hardnet_deploy.targets_table import QDQ_WITHOUT_KERNELS
 
 if TYPE_CHECKING:
     import onnx
@@ -148,10 +149,9 @@ def check_places(view: GraphView, target: Target) -> Iterator[Finding]:
     nodes = [node for node in view.nodes() if node.op_type in QDQ]
     if not nodes or target.precisions["int8"] == "refused":
         return
-    for pitfall in target.pitfalls:
-        if "Q/DQ" in pitfall.text:
-            message = f"{len(nodes)} Q/DQ nodes: {pitfall.text}"
-            yield node_finding("warning", nodes[0], "qdq-pitfall", message, pitfall.source)
+    if QDQ_WITHOUT_KERNELS in target.pitfalls:
+        message = f"{len(nodes)} Q/DQ nodes: {QDQ_WITHOUT_KERNELS.text}"
+        yield node_finding("warning", nodes[0], "qdq-pitfall", message, QDQ_WITHOUT_KERNELS.source)
     flow = _Flow.of(view)
     yield from _check_convolutions(view, flow)
     l2norm = frozenset(l2norm_outputs(view))

@@ -14,7 +14,7 @@ from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.kit.document import KitFolder
 from hardnet_deploy.kit.json_record import Record, read_json
-from hardnet_deploy.kit.results import NOT_IN_FILE_WITHOUT_KIT, Row, label_of
+from hardnet_deploy.kit.results import Row, label_of
 
 SCHEMA: Final = 1
 KIND: Final = "device-report"
@@ -28,8 +28,8 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
 
     Args:
         path: ``report.json``.
-        kit: The kit it is said to come from; None where it is not at hand, and then what only the kit knows (model,
-            training) is said to be missing.
+        kit: The kit it is said to come from; None where it is not at hand, and then the report's own word is taken for
+            the kit's model, training and target.
 
     Raises:
         InputFileError: It cannot be read, or is no report.
@@ -56,7 +56,7 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
     if not (isinstance(capability, list) and len(capability) == 2 and all(type(one) is int for one in capability)):
         raise InputFileError(f"{path}: 'device.compute_capability' cannot be read", wanted="[major, minor]")
     layers = build.record("layers").values
-    known = kit.document if kit else {}
+    known = _copied_from_kit(report)
     name, version, date = device.text("name"), report.text("tensorrt"), _day(report)
     label, simulated = label_of(name, version, date)
     return Row(
@@ -64,9 +64,7 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
         label=label,
         source="device report",
         simulated=simulated,
-        model=known["model"]["name"] if kit else None,
-        trained=known["trained"] if kit else None,
-        target=known["target"] if kit else None,
+        **known,
         device=name,
         compute_capability=f"{capability[0]}.{capability[1]}",
         power_mode=device.text("power_mode") if device.has("power_mode") else None,
@@ -83,9 +81,18 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
             "engine": report.digest("engine_sha256"),
             "file": sha256_file(path),
         },
-        not_in_file=() if kit else NOT_IN_FILE_WITHOUT_KIT,
+        not_in_file=tuple(key for key, value in known.items() if value is None),
         notes=_notes(parity, timing),
     )
+
+
+def _copied_from_kit(report: Record) -> dict[str, Any]:
+    """``model``, ``trained`` and ``target`` of a row; None where the report does not have it."""
+    return {
+        "model": report.record("model").text("name") if report.has("model") else None,
+        "trained": report.boolean("trained") if report.has("trained") else None,
+        "target": report.text("target") if report.has("target") else None,
+    }
 
 
 def _day(report: Record) -> str:
@@ -200,6 +207,7 @@ def _refuse_other_kit(report: Record, kit: KitFolder) -> None:
     pairs = (
         ("kit.json", report.digest("kit_sha256"), kit.sha256),
         ("ONNX file", report.digest("onnx_sha256"), document["onnx"]["sha256"]),
+        *((name, report.values.get(name), document.get(name)) for name in ("model", "trained", "target")),
         ("precision", report.record("build").text("precision"), document["settings"]["precision"]),
         ("number of samples", len(report.record("parity").records("samples")), document["samples"]["count"]),
         ("protocol", _protocol(report.record("timing").record("protocol").values), _protocol(document["protocol"])),

@@ -29,7 +29,7 @@ class KitParts:
         precision: Of the engine.
         manifest: Of the ONNX file.
         workspace: Bytes for the builder; None for no limit.
-        fp32_layers: ONNX nodes that stay in FP32.
+        held_in_fp32: The build settings ``fp32_layers`` and ``fp32_outputs``.
         data: What the samples are, in words.
         count: Number of samples.
         tolerances: See :func:`~hardnet_deploy.kit.tolerances.tolerances_for`.
@@ -43,7 +43,7 @@ class KitParts:
     precision: Precision
     manifest: Manifest
     workspace: int | None
-    fp32_layers: tuple[str, ...]
+    held_in_fp32: Mapping[str, list[str]]
     data: str
     count: int
     tolerances: Mapping[str, Any]
@@ -65,7 +65,7 @@ def kit_document(parts: KitParts, folder: Path) -> dict[str, Any]:
         "precision": parts.precision,
         "typed": False,
         "workspace_bytes": parts.workspace,
-        "fp32_layers": list(parts.fp32_layers),
+        **parts.held_in_fp32,
         "batch": None,
     }
     if parts.precision == "int8":

@@ -105,8 +105,9 @@ def _precision(document: Mapping[str, Any]) -> str:
         text += ": L2Norm, softmax, decoding and NMS"
     if precision == "int8":
         text += (
-            ", and convolutions whose accuracy is worth more than their time. INT8 ranges come from `model.cache`, for"
-            " tensors that the parser renamed from `model.ranges.json`"
+            ", and convolutions whose accuracy is worth more than their time;"
+            f" {len(document['settings']['fp32_outputs'])} more write FP32, being the last to compute. INT8 ranges come"
+            " from `model.cache`, for tensors that the parser renamed from `model.ranges.json`"
         )
     return text + "."
 

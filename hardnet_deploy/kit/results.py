@@ -36,7 +36,6 @@ SCHEMA: Final = 1
 KIND: Final = "device-results"
 SIMULATED_VERSION: Final = "+simulated"
 SIMULATED_DEVICE: Final = "Simulated "
-NOT_IN_FILE_WITHOUT_KIT: Final = ("model", "trained", "target")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ def build_and_time(document: Mapping[str, Any]) -> str:
     """Builds and times; writes what ``hardnet-deploy import-report --times`` reads.
 
     8.2 has ``--workspace`` in MiB and no way to set a layer's precision; 8.6 has ``--memPoolSize``,
-    ``--layerPrecisions`` and ``--precisionConstraints`` (NVIDIA/TensorRT, samples/common/sampleOptions.cpp of each).
+    ``--layerPrecisions``, ``--layerOutputTypes`` and ``--precisionConstraints`` (NVIDIA/TensorRT, samples/common/sampleOptions.cpp of each).
     """
     family, settings, protocol = document["family"], document["settings"], document["protocol"]
     words = [PROGRAM[family], f"--onnx={MODEL}"]
@@ -28,9 +28,13 @@ def build_and_time(document: Mapping[str, Any]) -> str:
     if settings["workspace_bytes"]:
         mib = settings["workspace_bytes"] // MIB
         words.append(f"--workspace={mib}" if family == "8.2" else f"--memPoolSize=workspace:{mib}")
-    if family != "8.2" and settings["fp32_layers"]:
-        precisions = ",".join(f"{name}:fp32" for name in settings["fp32_layers"])
-        words += ["--precisionConstraints=obey", f"--layerPrecisions={precisions}"]
+    constraints = [
+        f"{option}={','.join(f'{name}:fp32' for name in settings[key])}"
+        for option, key in (("--layerPrecisions", "fp32_layers"), ("--layerOutputTypes", "fp32_outputs"))
+        if settings[key]
+    ]
+    if family != "8.2" and constraints:
+        words += ["--precisionConstraints=obey", *constraints]
     words += [
         "--profilingVerbosity=detailed",
         f"--saveEngine={PLAN}",

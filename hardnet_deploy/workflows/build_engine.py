@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hardnet_deploy.engines.ort_build import inspect, optimise
-from hardnet_deploy.errors import InputFileError, UsageError
+from hardnet_deploy.errors import UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest, float_units, plan_build
 from hardnet_deploy.workflows.build_ranges import build_ranges
@@ -20,6 +20,7 @@ from hardnet_deploy.workflows.build_tensorrt import build_tensorrt
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
+from hardnet_deploy.workflows.given_table import given_table
 from hardnet_deploy.workflows.judged_apart import with_marks
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import layer_precisions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from calibration.table import CalibrationTable
 
 Progress = Callable[[str, int, int], None]
+CACHE_LACKS: Final = "ranges and zero points for an engine of the CPU"
 
 
 def run_build(
@@ -60,7 +62,7 @@ def run_build(
     plan = plan_build(request)
     if plan.target.uses_tensorrt:
         return _with_tensorrt(dataclasses.replace(plan, tensorrt=preflight(plan, request)), request, progress, tell)
-    given = _given_table(request.calib) if request.calib is not None else None
+    given = given_table(request.calib, lacks=CACHE_LACKS) if request.calib is not None else None
     if plan.is_model:
         spec = registry.get(plan.source)
         refuse_without_data(request, spec.dataset, detects=spec.is_detector)
@@ -86,21 +88,6 @@ def _with_tensorrt(
         tell(step)
     with _opened(plan, request, progress) as engine:
         return build_tensorrt(plan, request, engine, given, progress)
-
-
-def _given_table(path: Path) -> CalibrationTable:
-    """The table of ``--calib``; TensorRT's calibration cache, which looks like another kind of it, is told apart."""
-    from calibration.trt_cache import is_cache
-
-    with contextlib.suppress(OSError):
-        if is_cache(path.read_bytes().decode("utf-8", "replace")):
-            raise InputFileError(
-                f"{path} is a calibration cache of TensorRT: it has no ranges and zero points for an engine of the CPU",
-                got="one symmetric scale for each tensor",
-                wanted="the table F.calib.json",
-                next_step="hardnet-deploy calibrate writes the table, and with --cache the same ranges for TensorRT",
-            )
-    return read_table(path)
 
 
 def _float_source(request: BuildRequest, engine: OpenEngine) -> FloatGraph:

@@ -132,7 +132,7 @@ def _verdict(
 ) -> TargetVerdict:
     if not target.uses_tensorrt:
         return _cpu_verdict(target, providers, why)
-    fitting = [gpu for gpu in gpus if _fits(gpu, target)]
+    fitting = [gpu for gpu in gpus if target.serves(gpu.compute_capability)]
     if fitting:
         return _tensorrt_verdict(target, fitting[0], tensorrt)
     if target.compute_capability is None and gpus:
@@ -150,14 +150,6 @@ def _cpu_verdict(target: Target, providers: tuple[str, ...], why: str | None) ->
         return TargetVerdict(target=target.name, status="ready", reason="ONNX Runtime runs here")
     fault = f"ONNX Runtime does not load ({why})" if why else "ONNX Runtime has no CPU provider"
     return TargetVerdict(target=target.name, status="refused", reason=f"{fault}; install it again with pip")
-
-
-def _fits(gpu: Gpu, target: Target) -> bool:
-    if gpu.compute_capability is None:
-        return False
-    if target.compute_capability is not None:
-        return gpu.compute_capability == target.compute_capability
-    return target.minimum_compute_capability is not None and gpu.compute_capability >= target.minimum_compute_capability
 
 
 def _tensorrt_verdict(target: Target, gpu: Gpu, tensorrt: TensorRT | None) -> TargetVerdict:

@@ -29,9 +29,11 @@ from hardnet_deploy.workflows.calibrate import calibrate_engine, choose_images
 from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 from hardnet_deploy.workflows.export import ExportResult, load_model, run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
+from hardnet_deploy.workflows.float_parts import float_parts
+from hardnet_deploy.workflows.given_table import given_table
 from hardnet_deploy.workflows.kit_options import KitPlan, KitRequest, plan_kit
 from hardnet_deploy.workflows.open_engine import open_engine
-from hardnet_deploy.workflows.quantise import quantiser_for, read_table, table_record
+from hardnet_deploy.workflows.quantise import quantiser_for, table_record
 from hardnet_deploy.workflows.tensorrt_writings import (
     DEFAULT_CACHE_VERSION,
     float_layers,
@@ -42,10 +44,12 @@ from hardnet_deploy.workflows.tensorrt_writings import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from calibration.graph import GraphMap
     from calibration.table import CalibrationTable
 
 Progress = Callable[[str, int, int], None]
 SHOWN: Final = ("target", "precision", "model", "trained", "estimate", "tolerances")
+CACHE_LACKS: Final = "fingerprint that tells whether it is of this graph, these weights and this pre-processing"
 SPARE: Final = 4
 """How many times the asked samples are looked at for such that the ranges were not measured on."""
 
@@ -88,9 +92,10 @@ class KitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Int8:
-    """What INT8 adds: layers that stay float, where the ranges come from, images that they were measured on."""
+    """What INT8 adds: the layers, which of them stay float, where the ranges come from, images of the measurement."""
 
-    float_layers: tuple[str, ...]
+    graph: GraphMap
+    left: frozenset[str]
     record: dict[str, Any]
     path: Path
     marks: tuple[str, ...]
@@ -112,7 +117,7 @@ def run_kit(request: KitRequest, progress: Progress) -> KitResult:
     """
     plan = plan_kit(request)
     kept = older_kit(plan.folder, force=request.force)
-    table = None if request.calib is None else read_table(request.calib)
+    table = None if request.calib is None else given_table(request.calib, lacks=CACHE_LACKS)
     with staged(plan.folder, kept) as folder:
         progress("exporting and verifying", 0, 1)
         exported = run_export(_export_request(plan, request, folder), lambda *_: None)
@@ -173,7 +178,8 @@ def _write_int8(
     write_ranges(quantiser, folder / layout.RANGES, left=left)
     write_cache_file(quantiser, folder / layout.CACHE, tensorrt=DEFAULT_CACHE_VERSION)
     return _Int8(
-        float_layers=tuple(name for name in quantiser.layers if name in left),
+        graph=quantiser.graph,
+        left=left,
         record=table_record(table, path),
         path=path,
         marks=tuple(table.image_marks),
@@ -257,18 +263,18 @@ def _describe(
     """Write ``kit.json`` and the README; the document, and the sizes of all files."""
     import onnx
 
-    from hardnet_deploy.export.islands import float32_islands
-    from hardnet_deploy.kit.estimate import estimate
-
     model = onnx.load(folder / layout.MODEL)
-    islands = () if plan.precision == "fp32" else float32_islands(model)
+    if int8 is None:
+        held = float_parts(model, plan.precision)
+    else:
+        held = float_parts(model, plan.precision, graph=int8.graph, left=int8.left)
     sizes = _sizes(folder)
     parts = KitParts(
         target=plan.target,
         precision=plan.precision,
         manifest=exported.manifest,
         workspace=plan.workspace,
-        fp32_layers=(*(int8.float_layers if int8 else ()), *islands),
+        held_in_fp32=held.settings(),
         data=data,
         count=count,
         tolerances=tolerances,

@@ -15,6 +15,7 @@ from hardnet_deploy.target_spec import Precision
 from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest, float_units
 from hardnet_deploy.workflows.build_ranges import BuildRanges, Progress, build_ranges
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.float_parts import FloatParts, float_parts
 from hardnet_deploy.workflows.judged_apart import with_marks
 from hardnet_deploy.workflows.open_engine import OpenEngine
 from hardnet_deploy.workflows.precision_search import layer_precisions
@@ -98,8 +99,8 @@ def _as_it_is(how: TensorRTPlan, model: onnx.ModelProto) -> TensorRTGraph:
     return TensorRTGraph(
         model=model,
         settings=_settings(how, kept),
-        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept),
-        precision={"fp32_layers": list(kept)},
+        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept.fp32_layers),
+        precision=dict(kept.settings()),
     )
 
 
@@ -121,7 +122,7 @@ def _typed_as_half(how: TensorRTPlan, engine: OpenEngine, progress: Progress) ->
     progress("typing the graph as fp16 and checking it", 1, 1)
     return TensorRTGraph(
         model=half.model,
-        settings=_settings(how, ()),
+        settings=_settings(how, FloatParts()),
         requested=requested_precisions(half.model),
         precision={"casts": half.casts, "fp32_layers": list(half.fp32_nodes)},
         checks={"half": verification.as_dict()},
@@ -208,14 +209,13 @@ def _weak_int8(
     """The float graph with scales beside it; from the heads' outputs on everything stays FP32."""
     from hardnet_deploy.engines.requested import requested_precisions
 
-    known = [unit.name for unit in graph.units]
-    kept = tuple(dict.fromkeys([*(name for name in known if name in left), *_islands(how, model), *_tail(graph)]))
+    kept = float_parts(model, "int8", graph=graph, left=left)
     settings = _settings(how, kept) | {"calibration_cache": cache, "dynamic_ranges": bounds or None}
     return TensorRTGraph(
         model=model,
         settings=settings,
-        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept, scaled=scales),
-        precision={"writing": "cache+ranges", "fp32_layers": list(kept), **about},
+        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept.fp32_layers, scaled=scales),
+        precision={"writing": "cache+ranges", **kept.settings(), **about},
         units={unit.name: unit.macs for unit in graph.units},
     )
 
@@ -257,43 +257,24 @@ def _with_qdq(
     return TensorRTGraph(
         model=model,
         settings=_settings(how, kept),
-        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept),
-        precision={"writing": "int8", "fp32_layers": list(kept), **about},
+        requested=requested_precisions(model, flags=_flags(how), fp32_layers=kept.fp32_layers),
+        precision={"writing": "int8", **kept.settings(), **about},
         checks={"qdq": verification.as_dict()},
         units={unit.name: unit.macs for unit in quantiser.graph.units},
     )
 
 
-def _islands(how: TensorRTPlan, model: onnx.ModelProto) -> tuple[str, ...]:
-    if not how.fp32_islands:
-        return ()
-    from hardnet_deploy.export.islands import float32_islands
-
-    return float32_islands(model)
-
-
-def _tail(graph: GraphMap) -> tuple[str, ...]:
-    """What moves the heads' outputs: their scale is one for all of a concatenation, too coarse for logits."""
-    from calibration.graph import MOVES
-
-    ahead: set[str] = set()
-    layers = {unit.source for unit in graph.units}
-    for node in reversed(graph.model.graph.node):
-        if (layers | ahead).intersection(node.output):
-            ahead.update(node.input)
-    heads = {unit.output for unit in graph.units if unit.output not in layers | ahead}
-    found = []
-    for node in graph.model.graph.node:
-        if node.op_type in MOVES and heads.intersection(node.input):
-            found.append(node.name)
-            heads.update(node.output)
-    return tuple(name for name in found if name)
+def _islands(how: TensorRTPlan, model: onnx.ModelProto) -> FloatParts:
+    return float_parts(model, _named(how)) if how.fp32_islands else FloatParts()
 
 
 def _flags(how: TensorRTPlan) -> tuple[Precision, ...]:
     return () if how.typed else how.precisions
 
 
-def _settings(how: TensorRTPlan, fp32_layers: tuple[str, ...]) -> dict[str, Any]:
-    named: Precision = "int8" if "int8" in how.precisions else "fp16" if how.precisions else "fp32"
-    return {"precision": named, "typed": how.typed, "fp32_layers": list(fp32_layers)}
+def _named(how: TensorRTPlan) -> Precision:
+    return "int8" if "int8" in how.precisions else "fp16" if how.precisions else "fp32"
+
+
+def _settings(how: TensorRTPlan, kept: FloatParts) -> dict[str, Any]:
+    return {"precision": _named(how), "typed": how.typed, **kept.settings()}

@@ -71,6 +71,7 @@ def world_with(*faults: str, dynamic: bool = False, resizable: bool = False) -> 
 BUILDS: Final = (
     Scenario("fp32", _build(precision="fp32", workspace_bytes=1 << 20)),
     Scenario("fp16", _build(precision="fp16", fp32_layers=["softmax", "of nobody"]), refused=("11",)),
+    Scenario("fp16, outputs in fp32", _build(precision="fp16", fp32_outputs=["features.0"]), refused=("11",)),
     Scenario("fp16, slow", _build(precision="fp16"), refused=("11",), world=world_with("platform_has_fast_fp16")),
     Scenario("int8 from a cache", _build(precision="int8", calibration_cache="of this version"), refused=("11",)),
     Scenario(
@@ -99,6 +100,7 @@ BUILDS: Final = (
     Scenario("foreign timing cache", _build(timing_cache=b"of another GPU"), world=world_with("combine")),
     Scenario("no timing cache", _build(), world=world_with("create_timing_cache")),
     Scenario("no driver", _build(), refused=ALL, world=world_with("Builder")),
+    Scenario("no runtime for the plan", _build(), refused=ALL, world=world_with("Runtime")),
     Scenario("a graph that the parser refuses", _build(), refused=ALL, world=world_with("parse")),
     Scenario("a build that fails", _build(), refused=ALL, world=world_with("build_serialized_network")),
     Scenario("a plan that does not load", _build(), world=world_with("deserialize_cuda_engine")),

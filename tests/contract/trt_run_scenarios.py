@@ -73,6 +73,7 @@ RUNS: Final = (
     Scenario("bench with a CUDA graph", _engine("bench", cuda_graph=True, **_QUICK)),
     Scenario("bench with transfers", _engine("bench", transfers=True, **_QUICK)),
     Scenario("profile", _engine("profile", iterations=1)),
+    Scenario("no runtime", _engine("infer"), refused=ALL, world=world_with("Runtime")),
     Scenario("a plan that does not load", _engine("infer"), refused=ALL, world=world_with("deserialize_cuda_engine")),
     Scenario("no memory for a context", _engine("infer"), refused=ALL, world=world_with("create_execution_context")),
     Scenario(

@@ -39,10 +39,11 @@ def test_one_command_builds_checks_times_and_reports(
     report = json.loads((kit / "report.json").read_text(encoding="utf-8"))
     assert report == {key: value for key, value in printed.items() if key != "report"}
     assert set(report) == {
-        "schema", "kind", "kit_sha256", "onnx_sha256", "engine_sha256", "device", "tensorrt", "cuda_layer", "date",
-        "build", "parity", "timing",
+        "schema", "kind", "kit_sha256", "onnx_sha256", "engine_sha256", "model", "trained", "target", "device",
+        "tensorrt", "cuda_layer", "date", "build", "parity", "timing",
     }  # fmt: skip
     assert (report["schema"], report["kind"]) == (1, "device-report")
+    assert (report["model"], report["trained"], report["target"]) == ({"name": "toy"}, False, "jetson-nano")
     assert report["kit_sha256"] == sha256_file(kit / "kit.json")
     assert report["onnx_sha256"] == sha256_file(kit / "model.onnx")
     assert report["engine_sha256"] == sha256_file(kit / "model.engine")

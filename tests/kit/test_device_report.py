@@ -30,8 +30,24 @@ def test_a_whole_report_becomes_a_row(tmp_path: Path) -> None:
     assert row["layers"] == {"fp16": 1, "fp32": 1}
     assert row["parity"]["matched"] == 19
     assert row["sha256"]["engine"] == DIGEST
-    assert row["model"] is None
-    assert set(row["not_in_file"]) == {"model", "trained", "target"}
+    assert (row["model"], row["trained"], row["target"]) == ("ssd300-hardnet-demo", True, "jetson-nano")
+    assert row["not_in_file"] == []
+
+
+def test_untrained_weights_stay_untrained_without_the_kit(tmp_path: Path) -> None:
+    assert read(tmp_path, report(trained=False)).trained is False
+
+
+def test_what_the_kit_did_not_know_is_said_to_be_missing(tmp_path: Path) -> None:
+    row = read(tmp_path, report(model=None, trained=None, target=None))
+    assert (row.model, row.trained, row.target) == (None, None, None)
+    assert row.not_in_file == ("model", "trained", "target")
+
+
+@pytest.mark.parametrize("changes", [{"model": "a"}, {"model": {}}, {"trained": "yes"}, {"target": 1}], ids=str)
+def test_a_model_that_is_none_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputFileError):
+        read(tmp_path, report(**changes))
 
 
 @pytest.mark.parametrize(
@@ -175,10 +191,8 @@ def kit(**changes: Any) -> KitFolder:
     return KitFolder(folder=Path("kit"), document=json.loads(json.dumps(document)), sha256=DIGEST)
 
 
-def test_the_kit_adds_what_only_it_knows(tmp_path: Path) -> None:
-    row = read(tmp_path, report(), kit())
-    assert (row.model, row.trained, row.target) == ("ssd300-hardnet-demo", True, "jetson-nano")
-    assert row.not_in_file == ()
+def test_a_report_of_its_kit_is_taken(tmp_path: Path) -> None:
+    assert read(tmp_path, report(), kit()).model == "ssd300-hardnet-demo"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +201,9 @@ def test_the_kit_adds_what_only_it_knows(tmp_path: Path) -> None:
         {"onnx": {"sha256": "cd" * 32}},
         {"settings": {"precision": "int8"}},
         {"samples": {"count": 3}},
+        {"model": {"name": "ssd512-hardnet68-coco"}},
+        {"trained": False},
+        {"target": "gtx-1080ti"},
         {"tolerances": {"shown": None}},
         {"protocol": {"warm_up_ms": 200, "iterations": 300}},
     ],

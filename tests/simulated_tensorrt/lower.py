@@ -1,14 +1,16 @@
 """The graph with the roundings that a build asks for written into it. Runs on the host's Python.
 
 INT8: a convolution whose input has a scale and that nobody pinned reads its input through symmetric Q/DQ and has its
-weights rounded to 255 levels an output channel. FP16: every other float layer that nobody pinned reads rounded
+weights rounded to 255 levels an output channel; where what leaves it, its ReLU included, has a scale, that is rounded
+too. TensorRT may choose so, and nobody can count on that it does not, unless the output's type is pinned to FP32. FP16:
+every other float layer that nobody pinned reads rounded
 constants, and what it gives is rounded to half, so that overflow and underflow show. A strongly typed graph, and one
 with Q/DQ of its own, stays as it is: its types say it all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,18 @@ def _pinned(about: Mapping[str, Any], request: Mapping[str, Any], graph: onnx.Gr
     return found
 
 
+def _float_outputs(about: Mapping[str, Any], request: Mapping[str, Any]) -> set[str]:
+    """Tensors whose type is pinned to FP32."""
+    if request["typed"] or not set(request["flags"]) & CONSTRAINTS:
+        return set()
+    return {
+        about["layers"][int(index)]["outputs"][int(output)]
+        for index, pins in request["pins"].items()
+        for output, kind in pins["outputs"].items()
+        if kind == "FLOAT"
+    }
+
+
 def _missing(about: Mapping[str, Any], request: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Warnings for float tensors without a scale, unless all layers that touch one are held in FP32."""
     if "INT8" not in request["flags"] or request["typed"] or about["qdq"]:
@@ -167,7 +181,10 @@ class _Rounding:
         self.shapes = {value.name: value for value in (*model.graph.value_info, *model.graph.input)}
         self.nodes: list[onnx.NodeProto] = []
         self.done: set[str] = set()
-        self.makers = {name: mode for node, mode in zip(model.graph.node, modes, strict=True) for name in node.output}
+        self.pinned = _float_outputs(about, request)
+        made = [(name, mode) for node, mode in zip(model.graph.node, modes, strict=True) for name in node.output]
+        self.makers = {name: "FLOAT" if name in self.pinned else mode for name, mode in made}
+        self.in_int8 = set(self._written_in_int8())
 
     def write(self) -> None:
         for node, mode in zip(list(self.graph.node), self.modes, strict=True):
@@ -179,13 +196,28 @@ class _Rounding:
                 for index, name in enumerate(node.input):
                     node.input[index] = self._half_input(name)
             self.nodes.append(node)
-            if rounds and node.op_type != PLUGIN:
+            if node.output[0] in self.in_int8:
+                self._integer_output(node)
+            elif rounds and node.op_type != PLUGIN:
                 self._round_outputs(node)
         read = {name for node in self.nodes for name in node.input}
         kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
         del self.graph.node[:], self.graph.initializer[:]
         self.graph.node.extend(self.nodes)
         self.graph.initializer.extend(kept)
+
+    def _written_in_int8(self) -> Iterator[str]:
+        """What leaves a convolution that computes in INT8, behind its ReLU, where it has a scale and no pinned type."""
+        outputs = {value.name for value in self.graph.output}
+        for node, mode in zip(self.graph.node, self.modes, strict=True):
+            if mode != "INT8" or self.explicit:
+                continue
+            name = node.output[0]
+            readers = [other for other in self.graph.node if name in other.input]
+            if len(readers) == 1 and readers[0].op_type == "Relu" and name not in outputs:
+                name = readers[0].output[0]
+            if self.ranges.get(name, 0) > 0 and name not in outputs | self.pinned:
+                yield name
 
     def _is_float(self, name: str) -> bool:
         return name in self.tensors and self.tensors[name]["dtype"] == "FLOAT"
@@ -220,9 +252,14 @@ class _Rounding:
 
     def _round_outputs(self, node: onnx.NodeProto) -> None:
         for index, name in enumerate(node.output):
-            if self._is_float(name):
+            if self._is_float(name) and name not in self.pinned:
                 node.output[index] = f"{name}__raw"
                 self._casts(node.output[index], name)
+
+    def _integer_output(self, node: onnx.NodeProto) -> None:
+        name = node.output[0]
+        node.output[0] = f"{name}__exact"
+        self._rounds(node.output[0], name, scale_of=name)
 
     def _casts(self, source: str, target: str) -> None:
         middle = f"{target}__fp16"
@@ -233,11 +270,15 @@ class _Rounding:
         rounded = f"{name}__int8"
         if rounded not in self.done:
             self.done.add(rounded)
-            scale = self._store(f"{name}__scale", np.array(self.ranges[name], np.float32))
-            zero = self._store("int8__zero", np.zeros((), np.int8))
-            self.nodes.append(helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}__integers"]))
-            self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}__integers", scale, zero], [rounded]))
+            self._rounds(name, rounded, scale_of=name)
         return rounded
+
+    def _rounds(self, source: str, target: str, *, scale_of: str) -> None:
+        """Symmetric int8 and back."""
+        scale = self._store(f"{scale_of}__scale", np.array(self.ranges[scale_of], np.float32))
+        zero = self._store("int8__zero", np.zeros((), np.int8))
+        self.nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [f"{target}__integers"]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [f"{target}__integers", scale, zero], [target]))
 
     def _int8_weight(self, name: str, *, axis: int) -> str:
         weight = self.known[name]

@@ -1,6 +1,7 @@
 """The module object and what its parts share."""
 
 import contextlib
+import importlib.machinery
 import json
 import pathlib
 import sys
@@ -92,6 +93,7 @@ def make(version, device, **switches):
     manifest = json.loads((GOLDEN / f"{version}.json").read_text(encoding="utf-8"))
     env = Env(version, device, dict(DEFAULT_SWITCHES, **switches))
     module = types.ModuleType("tensorrt", "Simulated TensorRT: see tests/simulated_tensorrt.")
+    module.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)  # importlib.util.find_spec asks for it
     _fill_classes(env, manifest)
     for name, made in env.classes.items():
         setattr(module, name, made)

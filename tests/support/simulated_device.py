@@ -92,6 +92,8 @@ def write_kit(folder: Path, *, settings: dict[str, Any], count: int = 2, **chang
         "schema": 1,
         "kind": "kit",
         "target": "jetson-nano",
+        "model": {"name": "toy"},
+        "trained": False,
         "onnx": _entry(folder, "model.onnx"),
         "settings": settings,
         "preprocess": dataclasses.asdict(DETECTOR.preprocess),

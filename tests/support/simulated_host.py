@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.machinery
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +32,6 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def simulated_host(patch: pytest.MonkeyPatch, device: tuple[str, str], **switches: Any) -> Iterator[Device]:
     """Everything that asks for TensorRT or libcudart finds the stand-ins; fails where device memory is left."""
     with simulated(patch, *device, **switches) as found:
-        found.trt.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)  # importlib.util.find_spec asks for it
         yield found
         gc.collect()
 

@@ -1,0 +1,36 @@
+"""``--calib`` where only our own table will do: TensorRT's calibration cache is told apart from it by content."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.workflows.quantise import read_table
+
+if TYPE_CHECKING:
+    from calibration.table import CalibrationTable
+
+
+def given_table(path: Path, *, lacks: str) -> CalibrationTable:
+    """The table of ``--calib``.
+
+    Args:
+        path: The file.
+        lacks: What a TensorRT calibration cache does not have and is needed here, in words.
+
+    Raises:
+        InputFileError: It is such a cache, cannot be read, or is no table.
+    """
+    from calibration.trt_cache import is_cache
+
+    with contextlib.suppress(OSError):
+        if is_cache(path.read_bytes().decode("utf-8", "replace")):
+            raise InputFileError(
+                f"{path} is a calibration cache of TensorRT: it has no {lacks}",
+                got="one symmetric scale for each tensor",
+                wanted="the table F.calib.json",
+                next_step="hardnet-deploy calibrate writes the table, and with --cache the same ranges for TensorRT",
+            )
+    return read_table(path)
