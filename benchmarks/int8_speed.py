@@ -32,6 +32,7 @@ from machine import conditions
 from ort_quantiser import LAYERS, Reader, Settings, quantise
 from ort_quantiser import prepare as prepare_peer
 
+from hardnet_deploy.bench.interleaved import WARM_UP_MS
 from hardnet_deploy.data.image_lists import open_images
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.ort import OrtRunner
@@ -44,7 +45,6 @@ from hardnet_deploy.workflows.export_options import ExportRequest
 
 CALIBRATION_IMAGES = 32
 PEER_IMAGES = 8
-WARM_UP = 5
 PER_ROUND = 5
 OURS, ORT_FP32, EAGER = "ours INT8, ONNX Runtime", "ONNX Runtime FP32", "PyTorch eager"
 
@@ -114,12 +114,13 @@ def expect(model: str, folder: Path) -> Path:
 def serve(side: Side, model: str, threads: int, expected: Path) -> None:
     """In a process of its own: say how far the outputs are off, then answer each line with one round's milliseconds."""
     loaded = load(side, model, threads)
-    for _ in range(WARM_UP):
-        loaded.run()
     found = loaded.read(loaded.run())
     outputs = compare(found, dict(np.load(expected)), exact=side.exact)
     print(json.dumps({"floats": loaded.floats, "outputs": outputs}), flush=True)
     for _ in sys.stdin:
+        ready = time.perf_counter() + 1e-3 * WARM_UP_MS
+        while time.perf_counter() < ready:
+            loaded.run()
         times = []
         for _ in range(PER_ROUND):
             began = time.perf_counter()
@@ -192,6 +193,7 @@ def row(name: str, process: Process, reference: float, eager: float) -> dict[str
         "median_ms": median,
         "p10_ms": float(np.percentile(times, 10)),
         "p90_ms": float(np.percentile(times, 90)),
+        "rounds_ms": [times[first : first + PER_ROUND] for first in range(0, len(times), PER_ROUND)],
         "times_faster_than_onnxruntime_fp32": reference / median,
         "times_faster_than_pytorch_eager": eager / median,
         **process.said,
@@ -219,6 +221,7 @@ def main() -> None:
         refuse_wrong(running)
         order = [name for name, process in running.items() if process.problem is None]
         shuffle = random.Random(0)
+        print("timing", file=sys.stderr)
         for number in range(options.rounds):
             shuffle.shuffle(order)
             for name in order:
@@ -245,6 +248,7 @@ def main() -> None:
         "engine": engine,
         "rounds": options.rounds,
         "per_round": PER_ROUND,
+        "warm_up": f"{WARM_UP_MS} ms of untimed runs at the beginning of every turn",
         "work": "image to boxes and scores in every row, softmax and decoding included; NMS in none",
         "outputs": "of each row: against ONNX Runtime in FP32, from the image that is timed",
         "rows": rows,

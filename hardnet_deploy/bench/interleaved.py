@@ -18,7 +18,8 @@ import numpy as np
 from hardnet_deploy.errors import TargetError
 from hardnet_deploy.specs import F32
 
-WARM_UP: Final = 5
+WARM_UP_MS: Final = 200
+"""Untimed, at the beginning of every round: trtexec's default."""
 Progress = Callable[[int, int], None]
 
 
@@ -65,7 +66,7 @@ def time_side_by_side(
         file = Path(folder) / "input.npy"
         np.save(file, images)
         sides = {
-            name: stack.enter_context(_side([str(path), str(file), str(threads), str(WARM_UP)]))
+            name: stack.enter_context(_side([str(path), str(file), str(threads), str(WARM_UP_MS)]))
             for name, path in engines.items()
         }
         for number in range(rounds):

@@ -1,7 +1,8 @@
-"""One engine in a process of its own: ``python -m hardnet_deploy.bench.worker ENGINE.onnx INPUT.npy THREADS WARM_UP``.
+"""One engine in a process of its own: ``python -m hardnet_deploy.bench.worker ENGINE INPUT.npy THREADS WARM_UP_MS``.
 
 It answers ``ready`` on standard output, then each line ``N`` on standard input with the milliseconds of N runs as JSON.
-Between rounds it waits for input, so its threads sleep while another engine is timed.
+Between rounds it waits for input, so its threads sleep while another engine is timed; caches and clocks are another's
+then, so each round begins with untimed runs.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ def main() -> None:
 
     from hardnet_deploy.runners.ort import OrtRunner
 
-    engine, images, threads, warm_up = sys.argv[1:]
+    engine, images, threads, warm_up_ms = sys.argv[1:]
     with OrtRunner(onnx.load(engine), threads=int(threads)) as runner:
         feeds = {runner.inputs[0].name: np.load(images)}
-        for _ in range(int(warm_up)):
-            runner.infer(feeds)
+        runner.infer(feeds)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         for line in sys.stdin:
+            ready = time.perf_counter() + 1e-3 * float(warm_up_ms)
+            while time.perf_counter() < ready:
+                runner.infer(feeds)
             times = []
             for _ in range(int(line)):
                 began = time.perf_counter()
