@@ -2,18 +2,18 @@
 
     python benchmarks/dry_runs.py > docs/tensorrt-dry-runs.md
 
-In an empty folder.
+Each runs in an empty folder.
 """
 
 from __future__ import annotations
 
 import itertools
 import shlex
+import subprocess
+import sys
+import tempfile
 from typing import Final
 
-from typer.testing import CliRunner
-
-from hardnet_deploy.cli.main import app
 from hardnet_deploy.models.registry import DEMO_MODEL
 
 TARGETS: Final = ("gtx-1080ti", "jetson-nano", "gpu", "cpu")
@@ -24,11 +24,13 @@ def main() -> None:
     """Run and print all of them."""
     print("# build-engine --dry-run, every target and precision\n")
     print("As printed on a machine with neither GPU nor TensorRT (`benchmarks/dry_runs.py`). Nothing was built.\n")
-    for target, precision in itertools.product(TARGETS, PRECISIONS):
-        words = ["build-engine", DEMO_MODEL, *precision, "--target", target, "--dry-run"]
-        result = CliRunner().invoke(app, words)
-        print(f"## `hardnet-deploy {shlex.join(words)}`\n\nExit code {result.exit_code}.\n")
-        print(f"```\n{(result.stdout + result.stderr).strip()}\n```\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for target, precision in itertools.product(TARGETS, PRECISIONS):
+            words = ["build-engine", DEMO_MODEL, *precision, "--target", target, "--dry-run"]
+            command = [sys.executable, "-m", "hardnet_deploy", *words]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            print(f"## `hardnet-deploy {shlex.join(words)}`\n\nExit code {done.returncode}.\n")
+            print(f"```\n{(done.stdout + done.stderr).strip()}\n```\n")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ class RangeCollector:
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise CalibrationError("ONNX Runtime does not take the graph", got=_first_line(error)) from error
         self.images = 0
+        self.whole = True  # false while an image is being added: an interrupt there leaves it half counted
         self.measured = {name: Measured(histogram=MagnitudeHistogram()) for name in self._names}
 
     def add(self, feeds: Mapping[str, NDArray[np.float32]]) -> None:
@@ -107,12 +108,14 @@ class RangeCollector:
                     f"'{name}' holds a value that is no finite number (image {self.images + 1})",
                     next_step="look at the image and at the weights; ranges cannot be taken from it",
                 )
+        self.whole = False
         for name, one in self.measured.items():
             lowest = values.get(_probe(name, "min"))
             one.minimum = min(one.minimum, 0.0 if lowest is None else float(lowest))
             one.maximum = max(one.maximum, float(values[_probe(name, "max")]))
             one.histogram.add(values[_probe(name, "sample")])
         self.images += 1
+        self.whole = True
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything that was measured, as arrays: :meth:`restore` goes on as if nothing had happened."""

@@ -84,6 +84,14 @@ def snapshot(measured: Mapping[str, Measured], images: int) -> dict[Method, Snap
     }
 
 
+def too_few(table: CalibrationTable) -> str | None:
+    """What to say of a table of so few images that they cannot tell whether its ranges stand still; None of more."""
+    images = table.fingerprint.count
+    if images >= FIRST_SNAPSHOT:
+        return None
+    return f"ranges of {images} images: too few to see whether they settle, which {FIRST_SNAPSHOT} or more show"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Movement:
     """How far the thresholds after fewer images were from the final ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from hardnet_deploy.cli import int8_options
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 
 if TYPE_CHECKING:
+    from hardnet_deploy.artifacts import Manifest
     from hardnet_deploy.workflows.save_engine import BuildResult
     from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
@@ -170,7 +172,7 @@ def build_engine(
         output=output,
         command=("hardnet-deploy", *sys.argv[1:]),
     )
-    with counting() as progress:
+    with counting(units=int8_options.UNITS) as progress:
         result = run_build(request, progress, lambda step: note(f"step: {step}"))
     for line in result.notes:
         note(f"note: {line}")
@@ -206,6 +208,26 @@ def summary(result: BuildResult, weights: Path | None) -> Iterator[str]:
     yield from _precisions(result, manifest.precision)
     reference = f"{plan.source}={weights}" if weights else plan.source
     yield f"next     hardnet-deploy parity {reference} {plan.output} --data ..."
+    if manifest.precision.get("search") and result.table and not plan.target.uses_tensorrt:
+        for line in _for_tensorrt(result, manifest, weights):
+            yield f"         {line}"
+
+
+def _for_tensorrt(result: BuildResult, manifest: Manifest, weights: Path | None) -> Iterator[str]:
+    """The commands that write what the search found for TensorRT."""
+    plan, precision = result.plan, manifest.precision
+    graph = plan.source
+    if plan.is_model:
+        graph = f"{plan.source}.onnx"
+        given = ["--weights", str(weights)] if weights else []
+        line = manifest.model.get("code_line")
+        given += ["--code-line", line] if line and weights else []
+        yield shlex.join(["hardnet-deploy", "export", plan.source, *given, "-o", graph])
+    stem = plan.output.with_suffix("")
+    words = ["calibrate", graph, "--calib", str(result.table), "--method", precision["calibration"]["method"]]
+    words += ["--concat-scales", precision["concat_scales"], "--choice", str(plan.output)]
+    words += ["--qdq", f"{stem}.qdq.onnx", "--ranges", f"{stem}.ranges.json"]
+    yield shlex.join(["hardnet-deploy", *words])
 
 
 def _precisions(result: BuildResult, precision: Mapping[str, Any]) -> Iterator[str]:

@@ -26,12 +26,20 @@ def calibrate(
         str | None,
         typer.Option("--data", help=int8.IMAGES),
     ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option("--calib", help="A table that is there: nothing is measured.", rich_help_panel=TENSORRT),
+    ] = None,
     method: Annotated[
-        int8.MethodName,
-        typer.Option("--method", help="How ranges are clipped; another method later takes no new measurement."),
-    ] = "entropy",
+        int8.MethodName | None,
+        typer.Option(
+            "--method",
+            help="How ranges are clipped; another method later takes no new measurement. Default entropy, or that of "
+            "--calib.",
+        ),
+    ] = None,
     count: Annotated[int | None, typer.Option("--count", help=int8.COUNT)] = None,
-    seed: Annotated[int, typer.Option("--seed", help=int8.SEED)] = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help=f"{int8.SEED[:-1]}; default 0.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Of ONNX Runtime; default one a core.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Threads that read images.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Measure anew, whatever is there already.")] = False,
@@ -52,11 +60,20 @@ def calibrate(
             "--ranges", help="Also write dynamic ranges and layer precisions as JSON.", rich_help_panel=TENSORRT
         ),
     ] = None,
+    choice: Annotated[
+        Path | None,
+        typer.Option(
+            "--choice",
+            metavar="ENGINE",
+            help="Of --qdq and --ranges: the float layers of this engine, as build-engine --max-drop found them.",
+            rich_help_panel=TENSORRT,
+        ),
+    ] = None,
     layer_precisions: Annotated[
         str | None,
         typer.Option(
             *int8.LAYER_PRECISIONS,
-            help="Of --qdq and --ranges: NAME:fp32,... as the manifest of a searched engine has it.",
+            help="Of --qdq and --ranges: NAME:fp32 or NAME:int8, separated by commas; * stands for anything.",
             rich_help_panel=TENSORRT,
         ),
     ] = None,
@@ -88,6 +105,7 @@ def calibrate(
     request = CalibrateRequest(
         onnx=onnx,
         data=data,
+        calib=calib,
         method=method,
         count=count,
         seed=seed,
@@ -98,13 +116,14 @@ def calibrate(
         qdq=qdq,
         cache=cache,
         ranges=ranges,
+        choice=choice,
         layer_precisions=layer_precisions,
         tensorrt=tensorrt,
         concat_scales=concat_scales,
         trust=trust,
         command=("hardnet-deploy", *sys.argv[1:]),
     )
-    with counting(unit="images") as progress:
+    with counting(units=int8.UNITS) as progress:
         result = run_calibrate(request, progress)
     for line in result.notes:
         note(f"note: {line}")
@@ -117,12 +136,13 @@ def calibrate(
 
 def summary(result: CalibrateResult) -> Iterator[str]:
     """The result for a person."""
-    table, images = result.table, result.images
-    yield f"wrote    {result.path}: ranges of {len(table.tensors)} tensors, method {table.method}"
-    yield f"images   {len(images)} of {images.name} (digest {images.digest[:12]})"
-    if not result.measured:
+    table, mark = result.table, result.table.fingerprint
+    done = "wrote" if result.origin == "measured" else "read"
+    yield f"{done:<8} {result.path}: ranges of {len(table.tensors)} tensors, method {table.method}"
+    yield f"images   {mark.count} of {mark.data} (digest {mark.images[:12]})"
+    if result.origin == "reused":
         yield "reused   the same images had been measured: nothing was run again"
-    else:
+    elif result.origin == "measured":
         resumed = f", {result.resumed} by an interrupted run before" if result.resumed else ""
         yield f"ran      {result.measured} images in {result.seconds:.1f} s{resumed}"
     for one in result.written:

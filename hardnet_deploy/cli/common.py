@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ParamSpec, Protocol, TextIO
 
 import typer
@@ -166,15 +166,18 @@ class Counter(Protocol):
 
 
 @contextlib.contextmanager
-def counting(*, unit: str = "images", prefix: str = "", every_s: float = 5.0) -> Iterator[Counter]:
+def counting(
+    *, unit: str = "images", prefix: str = "", every_s: float = 5.0, units: Mapping[str, str] | None = None
+) -> Iterator[Counter]:
     """Shows how far a long task is, with its rate and the time left; always on stderr.
 
     What it gives is called with what is being done, how much is done and how much there is. What is done at the first
     call was done before and does not count towards the rate. A terminal shows a bar, else a line comes every
-    ``every_s`` seconds.
+    ``every_s`` seconds. What is counted is ``unit``, or what ``units`` has for a task.
     """
+    other = units or {}
     if not sys.stderr.isatty():
-        yield _Lines(unit, prefix, every_s)
+        yield _Lines(unit, prefix, every_s, other)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -198,7 +201,8 @@ def counting(*, unit: str = "images", prefix: str = "", every_s: float = 5.0) ->
                     now,
                 )
             task, before, since = tasks[what]
-            bar.update(task, completed=done, total=total, rate=_rate(done - before, now - since, unit), detail=detail)
+            rate = _rate(done - before, now - since, other.get(what, unit))
+            bar.update(task, completed=done, total=total, rate=rate, detail=detail)
 
         yield update
 
@@ -210,8 +214,8 @@ def _rate(done: int, seconds: float, unit: str) -> str:
 class _Lines:
     """Progress for logs: a line every few seconds, and one at the end of what took longer than that."""
 
-    def __init__(self, unit: str, prefix: str, every_s: float) -> None:
-        self._unit, self._prefix, self._every_s = unit, prefix, every_s
+    def __init__(self, unit: str, prefix: str, every_s: float, units: Mapping[str, str]) -> None:
+        self._unit, self._prefix, self._every_s, self._units = unit, prefix, every_s, units
         self._what = ""
         self._before = 0
         self._since = self._told = 0.0
@@ -226,5 +230,6 @@ class _Lines:
         self._told = now
         new, seconds = done - self._before, now - self._since
         left = f"{seconds * (total - done) / new:.0f} s left" if new > 0 and done < total else ""
-        facts = filter(None, (f"{done} of {total} {self._unit}", _rate(new, seconds, self._unit), left, detail))
+        unit = self._units.get(what, self._unit)
+        facts = filter(None, (f"{done} of {total} {unit}", _rate(new, seconds, unit), left, detail))
         note(f"{self._prefix}{what}: {', '.join(facts)}")

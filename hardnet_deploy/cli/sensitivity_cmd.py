@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded
+from hardnet_deploy.cli.int8_options import UNITS
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.sensitivity import SensitivityResult
@@ -53,7 +54,7 @@ def sensitivity(
         output=output,
         trust=trust,
     )
-    with counting(unit="images") as progress:
+    with counting(units=UNITS) as progress:
         result = run_sensitivity(request, progress)
     if json:
         emit_json(result.as_dict())

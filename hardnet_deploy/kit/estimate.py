@@ -1,92 +1,92 @@
-# ruff: noqa: TID253  (this module is onnx code; whoever imports it wants onnx)
-"""How much memory a build may take on the device, and how much disk: estimates, each with its formula."""
+"""How much memory and disk a kit's build may take on the device, by the formula of ``engines.build_room``."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Final
+from math import prod
+from typing import TYPE_CHECKING, Final
 
-import onnx
-from onnx import TensorProto, helper
+from hardnet_deploy.engines.build_room import (
+    DISK_EXTRA,
+    LIBRARIES,
+    MAPS,
+    PLAN_SIZES,
+    WEIGHT_BYTES,
+    WEIGHT_COPIES,
+    BuildRoom,
+)
+from hardnet_deploy.target_spec import MIB, Target
 
-from hardnet_deploy.target_spec import MIB
+if TYPE_CHECKING:
+    import onnx
 
-LIBRARIES: Final = 1024 * MIB
-"""An allowance, not a measurement: CUDA's context and the kernels of TensorRT, cuDNN and cuBLAS."""
-COPIES: Final = 3
-PLAN: Final = 1.25
-TIMING_AND_LOGS: Final = 16 * MIB
-UNCOUNTED: Final = frozenset({TensorProto.UNDEFINED, TensorProto.STRING})
+ALLOWANCE: Final = "an allowance, not measured"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Bytes that a build takes at most, as far as can be told without the device.
+    """Bytes that a build is expected to take, as far as can be told without the device.
 
     Args:
-        build_memory_bytes: Memory of the process that builds; on a Jetson CPU and GPU share it.
+        build_memory_bytes: Main memory; on a Jetson, where CPU and GPU share it, the GPU's part is in it.
+        gpu_memory_bytes: Memory of the GPU where it has its own; None on a Jetson.
         disk_bytes: The kit with everything that is written into it.
         memory_formula: In words, with its figures.
         disk_formula: Likewise.
     """
 
     build_memory_bytes: int
+    gpu_memory_bytes: int | None
     disk_bytes: int
     memory_formula: str
     disk_formula: str
 
 
-def estimate(model: onnx.ModelProto, *, model_bytes: int, kit_bytes: int, workspace: int | None) -> Estimate:
+def estimate(model: onnx.ModelProto, target: Target, *, kit_bytes: int, workspace: int | None) -> Estimate:
     """The estimate for one graph.
 
     Args:
-        model: With shapes, as export writes it; its batch is fixed.
-        model_bytes: Of its file.
+        model: With one input [N, 3, S, S] of a fixed size.
+        target: The device.
         kit_bytes: Of all files of the kit.
         workspace: The builder's limit; None where there is none, and then none is counted.
     """
-    tensors = live_bytes(model)
-    memory = LIBRARIES + (workspace or 0) + COPIES * model_bytes + tensors
-    plan = int(PLAN * model_bytes)
+    room = build_room(model, target, workspace=workspace)
+    shared = target.memory_is_shared
     return Estimate(
-        build_memory_bytes=memory,
-        disk_bytes=kit_bytes + plan + TIMING_AND_LOGS,
-        memory_formula=(
-            f"{LIBRARIES // MIB} MiB for CUDA, cuDNN, cuBLAS and TensorRT (an allowance, not measured)"
-            f" + workspace {_text(workspace) if workspace else 'without a limit, not counted'}"
-            f" + {COPIES} x the ONNX file of {_text(model_bytes)} (file, network, engine)"
-            f" + {_text(tensors)} for the most tensors that live at once, in float32"
-        ),
+        build_memory_bytes=room.host_bytes + (room.device_bytes if shared else 0),
+        gpu_memory_bytes=None if shared else room.device_bytes,
+        disk_bytes=kit_bytes + room.disk_bytes,
+        memory_formula=_memory_formula(room),
         disk_formula=(
-            f"kit {_text(kit_bytes)} + engine of at most {PLAN:g} x the ONNX file + {TIMING_AND_LOGS // MIB} MiB for"
-            " manifest, report and logs"
+            f"kit {_text(kit_bytes)} + {PLAN_SIZES} x {_text(room.weights)} of weights for engine and timing cache"
+            f" + {_text(DISK_EXTRA)} for manifest, report and logs; both are {ALLOWANCE}"
         ),
     )
 
 
-def live_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of the tensors that live at once where most do: from the node that makes one to the last that reads it."""
-    graph = model.graph
-    sizes = {info.name: _size(info) for info in (*graph.value_info, *graph.input, *graph.output)}
-    last = {name: number for number, node in enumerate(graph.node) for name in node.input}
-    last |= {info.name: len(graph.node) for info in graph.output}
-    alive = {info.name: sizes.get(info.name, 0) for info in graph.input}
-    most = sum(alive.values())
-    for number, node in enumerate(graph.node):
-        alive |= {name: sizes.get(name, 0) for name in node.output if name}
-        most = max(most, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > number}
-    return most
+def build_room(model: onnx.ModelProto, target: Target, *, workspace: int | None) -> BuildRoom:
+    """What the device's own TensorRT is expected to need for a graph."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    (images,) = (value for value in model.graph.input if value.name not in stored)
+    batch, _channels, *sides = (dimension.dim_value for dimension in images.type.tensor_type.shape.dim)
+    return BuildRoom(
+        family=target.tensorrt_families[0],
+        weights=WEIGHT_BYTES * sum(prod(tensor.dims) for tensor in model.graph.initializer),
+        pixels=max(1, batch) * prod(sides),
+        workspace=workspace,
+    )
 
 
-def _size(info: onnx.ValueInfoProto) -> int:
-    kind = info.type.tensor_type
-    if kind.elem_type in UNCOUNTED:
-        return 0
-    count = math.prod(max(1, dimension.dim_value) for dimension in kind.shape.dim)
-    width = int(helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
-    return int(count) * width
+def _memory_formula(room: BuildRoom) -> str:
+    host, device = LIBRARIES[room.family]
+    own = f"; on the GPU {device} MiB for them" if device else ""
+    return (
+        f"{host} MiB for CUDA's and TensorRT's libraries, as published logs have it, + {WEIGHT_COPIES} x"
+        f" {_text(room.weights)} of weights for network, engine and merged layers, of which the third is {ALLOWANCE}"
+        f"{own} + one more for the engine + {_text(room.maps)} for feature maps ({MAPS} values a pixel, counted in the"
+        f" exported graphs) + workspace {_text(room.workspace) if room.workspace else 'without a limit, not counted'}"
+    )
 
 
 def _text(size: int) -> str:

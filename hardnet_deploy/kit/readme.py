@@ -60,7 +60,7 @@ Back on your own machine, with this folder: `hardnet-deploy import-report report
 
 {_SWAP[target.name]}
 
-Estimated, not measured here: {_mib(estimate["build_memory_bytes"])} of memory while it builds
+Estimated, not measured here: {_memory(estimate)} while it builds
 ({estimate["memory_formula"]}), {_mib(estimate["disk_bytes"])} of disk ({estimate["disk_formula"]}).""",
         f"""\
 ## 3. Build
@@ -106,7 +106,7 @@ def _precision(document: Mapping[str, Any]) -> str:
     if precision == "int8":
         text += (
             ", and convolutions whose accuracy is worth more than their time;"
-            f" {len(document['settings']['fp32_outputs'])} more write FP32, being the last to compute. INT8 ranges come"
+            f" {len(document['settings']['fp32_outputs'])} more write FP32, being read by such. INT8 ranges come"
             " from `model.cache`, for tensors that the parser renamed from `model.ranges.json`"
         )
     return text + "."
@@ -179,6 +179,11 @@ def _pitfalls(target: Target) -> str:
     lines = "\n".join(f"- {pitfall.text} ({pitfall.source})" for pitfall in target.pitfalls)
     last = f"An engine is native code: build it here from `{MODEL}`, and take none from elsewhere."
     return f"## What goes wrong on this device\n\n{lines}\n\n{last}"
+
+
+def _memory(estimate: Mapping[str, Any]) -> str:
+    gpu = estimate["gpu_memory_bytes"]
+    return f"{_mib(estimate['build_memory_bytes'])} of memory" + (f" and {_mib(gpu)} of the GPU's" if gpu else "")
 
 
 def _mib(size: int) -> str:

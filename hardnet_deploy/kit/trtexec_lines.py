@@ -17,7 +17,8 @@ def build_and_time(document: Mapping[str, Any]) -> str:
     """Builds and times; writes what ``hardnet-deploy import-report --times`` reads.
 
     8.2 has ``--workspace`` in MiB and no way to set a layer's precision; 8.6 has ``--memPoolSize``,
-    ``--layerPrecisions``, ``--layerOutputTypes`` and ``--precisionConstraints`` (NVIDIA/TensorRT, samples/common/sampleOptions.cpp of each).
+    ``--layerPrecisions``, ``--layerOutputTypes`` and ``--precisionConstraints`` (NVIDIA/TensorRT,
+    samples/common/sampleOptions.cpp of each).
     """
     family, settings, protocol = document["family"], document["settings"], document["protocol"]
     words = [PROGRAM[family], f"--onnx={MODEL}"]

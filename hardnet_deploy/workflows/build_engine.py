@@ -18,6 +18,7 @@ from hardnet_deploy.workflows.build_ranges import build_ranges
 from hardnet_deploy.workflows.build_request import refuse_without_data
 from hardnet_deploy.workflows.build_tensorrt import build_tensorrt
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.environment import Probes, read_cpu
 from hardnet_deploy.workflows.export import run_export
 from hardnet_deploy.workflows.export_options import ExportRequest
 from hardnet_deploy.workflows.given_table import given_table
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from calibration.table import CalibrationTable
 
 Progress = Callable[[str, int, int], None]
+EXPORTING: Final = "exporting and verifying"
 CACHE_LACKS: Final = "ranges and zero points for an engine of the CPU"
 
 
@@ -146,7 +148,7 @@ def _opened(plan: BuildPlan, request: BuildRequest, progress: Progress) -> Itera
         return
     with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as folder:
         path = Path(folder) / f"{plan.source}.onnx"
-        progress("exporting and verifying", 0, 1)
+        progress(EXPORTING, 0, 1)
         export = ExportRequest(
             model=plan.source,
             weights=request.weights,
@@ -157,7 +159,7 @@ def _opened(plan: BuildPlan, request: BuildRequest, progress: Progress) -> Itera
             **_as_preflight_says(plan),
         )
         run_export(export, lambda *_: None)
-        progress("exporting and verifying", 1, 1)
+        progress(EXPORTING, 1, 1)
         yield open_engine(str(path))
 
 
@@ -221,5 +223,12 @@ def _int8(
         precision,
         macs_int8=found.macs_int8,
         table=ranges.path,
-        notes=(*ranges.notes, *fell_back),
+        notes=(*ranges.notes, *fell_back, *_of_this_cpu(request)),
     )
+
+
+def _of_this_cpu(request: BuildRequest) -> tuple[str, ...]:
+    if request.reduce_range or read_cpu(Probes()).int8_dot_product is not False:
+        return ()
+    what = "this CPU has no instruction for INT8 dot products (VNNI): there sums of 8-bit weights can overflow"
+    return (f"{what}, which --reduce-range avoids",)

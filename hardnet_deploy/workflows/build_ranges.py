@@ -13,7 +13,7 @@ from hardnet_deploy.data.image_marks import marks_of
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.workflows.build_options import BuildPlan, BuildRequest
 from hardnet_deploy.workflows.calibrate import calibrate_engine, choose_images
-from hardnet_deploy.workflows.calibrate_options import SEED, CalibrateRequest
+from hardnet_deploy.workflows.calibrate_options import CalibrateRequest
 from hardnet_deploy.workflows.judged_apart import refuse_search_in_calibration, with_marks
 from hardnet_deploy.workflows.open_engine import OpenEngine
 from hardnet_deploy.workflows.precision_search import SearchResult, search_precision
@@ -116,9 +116,9 @@ def _calibration(plan: BuildPlan, request: BuildRequest, engine: OpenEngine) -> 
     return CalibrateRequest(
         onnx=Path(engine.label),
         data=request.data or "demo",
-        method=request.method or "entropy",
+        method=request.method,
         count=request.count,
-        seed=SEED if request.seed is None else request.seed,
+        seed=request.seed,
         output=plan.output.with_suffix(".calib.json"),
         command=request.command,
     )

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hardnet_deploy.data.image_lists import ImageList, open_images
 from hardnet_deploy.data.image_marks import marks_of
 from hardnet_deploy.errors import UsageError
 from hardnet_deploy.files import atomic_output, write_durably
-from hardnet_deploy.workflows.calibrate_options import CalibrateRequest, default_output, refuse_idle, refuse_overlaps
+from hardnet_deploy.workflows.calibrate_options import (
+    METHOD,
+    SEED,
+    CalibrateRequest,
+    default_output,
+    refuse_idle,
+    refuse_overlaps,
+)
+from hardnet_deploy.workflows.calibrate_writings import cache_version, float_layers_asked, write_for_tensorrt
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.given_table import given_table
 from hardnet_deploy.workflows.measurement import Measurement, partial_file
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
-from hardnet_deploy.workflows.quantise import quantiser_for
-from hardnet_deploy.workflows.save_engine import manifest_of
-from hardnet_deploy.workflows.tensorrt_writings import (
-    DEFAULT_CACHE_VERSION,
-    Written,
-    cache_header,
-    float_layers,
-    write_cache_file,
-    write_qdq,
-    write_ranges,
-)
+from hardnet_deploy.workflows.tensorrt_writings import Written, cache_header
 
 if TYPE_CHECKING:
     from calibration.graph import GraphMap
@@ -39,17 +38,19 @@ Progress = Callable[[str, int, int], None]
 COUNT: Final = 500
 KEPT_FOR_MEASURING: Final = ("search", "val")
 RUNNING: Final = "measuring ranges"
+CACHE_LACKS: Final = "extremes and other methods to write more from"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateResult:
-    """A written table.
+    """A table.
 
     Args:
         path: Its file.
         table: What is in it.
-        images: What it was measured on.
-        measured: Images that this run measured; 0 where the ranges were there and only the method changed.
+        origin: Whether this run ``measured`` it, the file held it already (``reused``), or ``--calib`` named it
+            (``given``): of the last two the file stays as it is, whatever method it is read by.
+        measured: Images that this run measured.
         resumed: Images that an interrupted run had measured.
         seconds: That this run took for its images.
         families: Number of concat families of more than one tensor, and of the tensors in them.
@@ -59,7 +60,7 @@ class CalibrateResult:
 
     path: Path
     table: CalibrationTable
-    images: ImageList
+    origin: Literal["measured", "reused", "given"]
     measured: int
     resumed: int
     seconds: float
@@ -90,11 +91,13 @@ class CalibrateResult:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
+        mark = self.table.fingerprint
         return {
             "table": str(self.path),
             "method": self.table.method,
-            "data": {"name": self.images.name, "images": len(self.images), "digest": self.images.digest},
-            "fingerprint": asdict(self.table.fingerprint),
+            "origin": self.origin,
+            "data": {"name": mark.data, "images": mark.count, "digest": mark.images},
+            "fingerprint": asdict(mark),
             "tensors": len(self.table.tensors),
             "families": {"number": self.families[0], "tensors": self.families[1]},
             "measured": self.measured,
@@ -109,7 +112,7 @@ class CalibrateResult:
 
 
 def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateResult:
-    """Measure, or read the same measurement by another method.
+    """Measure, or read what was measured before by another method, and write it for TensorRT.
 
     Args:
         request: The options.
@@ -122,21 +125,65 @@ def run_calibrate(request: CalibrateRequest, progress: Progress) -> CalibrateRes
         ArtifactMismatchError: The graph is not what its manifest describes.
         OutputFileError: The table cannot be written.
     """
-    output = request.output or default_output(request.onnx)
     refuse_idle(request)
+    output = None if request.calib else request.output or default_output(request.onnx)
     refuse_overlaps(request, output)
     if request.cache is not None:
-        cache_header(_tensorrt(request))
+        cache_header(cache_version(request))
+    given = None if request.calib is None else given_table(request.calib, lacks=CACHE_LACKS)
     engine = open_engine(str(request.onnx), trust=request.trust)
-    if request.data is None and (engine.manifest is None or engine.manifest.model.get("dataset") != "demo"):
+    demo = engine.manifest is not None and engine.manifest.model.get("dataset") == "demo"
+    if given is None and request.data is None and not demo:
         raise UsageError(
             f"nothing is named to measure the ranges of {engine.label} on",
             wanted="--data with images like those the engine will see",
-            next_step="add --data coco:ROOT, voc:ROOT or a folder of images",
+            next_step="add --data coco:ROOT, voc:ROOT or a folder of images; or --calib with a table that is there",
         )
-    if request.qdq is not None:
-        manifest_of(engine)
-    return calibrate_engine(engine, request, output, progress)
+    graph = _graph_of(engine)
+    asked = float_layers_asked(engine, graph, request)
+    if given is not None and request.calib is not None:
+        result = _given(graph, given.with_method(request.method or given.method), request.calib)
+    else:
+        assert output is not None
+        result = calibrate_engine(engine, request, output, progress)
+    written, notes = write_for_tensorrt(engine, result.table, result.path, request, asked)
+    return dataclasses.replace(result, written=written, notes=(*result.notes, *notes))
+
+
+def _given(graph: GraphMap, table: CalibrationTable, path: Path) -> CalibrateResult:
+    return CalibrateResult(
+        path=path,
+        table=table,
+        origin="given",
+        measured=0,
+        resumed=0,
+        seconds=0.0,
+        families=_families(graph),
+        written=(),
+        notes=_told(table),
+    )
+
+
+def _graph_of(engine: OpenEngine) -> GraphMap:
+    from calibration.graph import GraphMap
+
+    if engine.model is None:
+        raise UsageError(
+            f"{engine.label} is no ONNX file", next_step="hardnet-deploy export writes one; calibrate that file"
+        )
+    with calibration_faults():
+        return GraphMap(engine.model)
+
+
+def _families(graph: GraphMap) -> tuple[int, int]:
+    groups = {members for members in graph.families().values() if len(members) > 1}
+    return len(groups), sum(map(len, groups))
+
+
+def _told(table: CalibrationTable) -> tuple[str, ...]:
+    from calibration.summary import too_few
+
+    return tuple(filter(None, (too_few(table),)))
 
 
 def calibrate_engine(
@@ -146,74 +193,55 @@ def calibrate_engine(
     progress: Progress,
     images: ImageList | None = None,
 ) -> CalibrateResult:
-    """:func:`run_calibrate` for an engine that is open already; the table is written to ``output``.
+    """Measure the ranges of an engine that is open already, or read those that the file holds of the same images.
+
+    The file is written by the run that measures and by no other: engines record its hash.
 
     Args:
         engine: The float graph.
         request: The options.
         output: The table.
-        progress: As there.
+        progress: As :func:`run_calibrate` has it.
         images: What :func:`choose_images` chose, where that was called before.
     """
-    from calibration.graph import GraphMap
-
-    if engine.model is None:
-        raise UsageError(
-            f"{engine.label} is no ONNX file", next_step="hardnet-deploy export writes one; calibrate that file"
-        )
+    graph = _graph_of(engine)
     if engine.batch not in {None, 1}:
         raise UsageError(
             f"{engine.label} takes {engine.batch} images at once; ranges are measured on one at a time",
             next_step="export with --batch 1 and calibrate that: its table serves every batch",
         )
+    method = request.method or METHOD
     with calibration_faults():
-        graph = GraphMap(engine.model)
         images = images or choose_images(request, progress)
         fingerprint = fingerprint_of(graph, engine, images)
         known = None if request.restart else _known(output, fingerprint)
-        marks = (known.image_marks if known else ()) or marks_of(images.paths)
+        notes = list(images.notes)
         if known is None:
             run = Measurement(graph, engine, images, fingerprint, output, request)
-            known = run.table(partial(progress, RUNNING))
+            table = dataclasses.replace(run.table(partial(progress, RUNNING)), image_marks=marks_of(images.paths))
+            with atomic_output(output) as temporary:
+                write_durably(temporary, table.to_json().encode())
             measured, resumed, seconds = len(images) - run.before, run.before, run.seconds
         else:
             measured, resumed, seconds = 0, 0, 0.0
-        table = dataclasses.replace(known.with_method(request.method), command=request.command, image_marks=marks)
-        with atomic_output(output) as temporary:
-            write_durably(temporary, table.to_json().encode())
+            marks = known.image_marks or marks_of(images.paths)
+            table = dataclasses.replace(known.with_method(method), image_marks=marks)
+            if known.method != method:
+                notes.append(
+                    f"{output} stays as it was measured, with method {known.method}: --method {method} reads it so"
+                )
         partial_file(output).unlink(missing_ok=True)
-        written = tuple(_for_tensorrt(engine, table, request, output))
-        groups = {members for members in graph.families().values() if len(members) > 1}
     return CalibrateResult(
         path=output,
         table=table,
-        images=images,
+        origin="measured" if known is None else "reused",
         measured=measured,
         resumed=resumed,
         seconds=seconds,
-        families=(len(groups), sum(map(len, groups))),
-        written=written,
-        notes=images.notes,
+        families=_families(graph),
+        written=(),
+        notes=(*notes, *_told(table)),
     )
-
-
-def _for_tensorrt(
-    engine: OpenEngine, table: CalibrationTable, request: CalibrateRequest, output: Path
-) -> Iterator[Written]:
-    if request.qdq is None and request.cache is None and request.ranges is None:
-        return
-    quantiser = quantiser_for(engine, table, concat_scales=request.concat_scales or "unified")
-    left = float_layers(quantiser, request.layer_precisions)
-    if request.qdq is not None:
-        yield write_qdq(engine, quantiser, output, request.qdq, left=left, command=request.command)
-    if request.ranges is not None:
-        yield write_ranges(quantiser, request.ranges, left=left)
-    if request.cache is not None:
-        yield write_cache_file(quantiser, request.cache, tensorrt=_tensorrt(request))
-
-
-def _tensorrt(request: CalibrateRequest) -> str:
-    return DEFAULT_CACHE_VERSION if request.tensorrt is None else request.tensorrt
 
 
 def choose_images(request: CalibrateRequest, progress: Progress) -> ImageList:
@@ -234,7 +262,7 @@ def choose_images(request: CalibrateRequest, progress: Progress) -> ImageList:
         data,
         count=COUNT if request.count is None else request.count,
         at_most=request.count is None,
-        seed=request.seed,
+        seed=SEED if request.seed is None else request.seed,
         progress=partial(progress, "drawing the demo data"),
     )
 

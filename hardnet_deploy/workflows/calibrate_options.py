@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from calibration.table import Method
 
 SEED: Final = 0
+METHOD: Final[Method] = "entropy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +25,17 @@ class CalibrateRequest:
 
     onnx: Path
     data: str | None = None
-    method: Method = "entropy"
+    calib: Path | None = None
+    method: Method | None = None
     count: int | None = None
-    seed: int = SEED
+    seed: int | None = None
     output: Path | None = None
     threads: int | None = None
     workers: int | None = None
     qdq: Path | None = None
     cache: Path | None = None
     ranges: Path | None = None
+    choice: Path | None = None
     layer_precisions: str | None = None
     tensorrt: str | None = None
     concat_scales: ConcatScales | None = None
@@ -50,11 +53,19 @@ def refuse_idle(request: CalibrateRequest) -> None:
     """Refuse options that would silently do nothing.
 
     Raises:
-        UsageError: One of them is given without the output that it is for.
+        UsageError: One is given without the output that it is for, or beside a table that is there; or it is out of
+            range.
     """
+    for option, number in (("--threads", request.threads), ("--workers", request.workers)):
+        if number is not None and number < 1:
+            raise UsageError(f"{option} {number} is out of range", wanted="1 or more")
+    if request.calib is not None:
+        _refuse_measuring(request)
     for option, value, files in (
         ("--tensorrt", request.tensorrt, {"--cache": request.cache}),
+        ("--choice", request.choice, {"--qdq": request.qdq, "--ranges": request.ranges}),
         ("--layer-precisions", request.layer_precisions, {"--qdq": request.qdq, "--ranges": request.ranges}),
+        ("--calib", request.calib, {"--qdq": request.qdq, "--cache": request.cache, "--ranges": request.ranges}),
         (
             "--concat-scales",
             request.concat_scales,
@@ -68,20 +79,44 @@ def refuse_idle(request: CalibrateRequest) -> None:
             )
 
 
-def refuse_overlaps(request: CalibrateRequest, output: Path) -> None:
-    """Refuse outputs that cannot be written, or of which one would overwrite another or the graph.
+def _refuse_measuring(request: CalibrateRequest) -> None:
+    given = {
+        "--data": request.data,
+        "--count": request.count,
+        "--seed": request.seed,
+        "--threads": request.threads,
+        "--workers": request.workers,
+        "--restart": request.restart or None,
+        "--output": request.output,
+    }
+    idle = [option for option, value in given.items() if value is not None]
+    if idle:
+        raise UsageError(
+            f"--calib brings its ranges, so {' and '.join(idle)} would do nothing", next_step="drop one of them"
+        )
+
+
+def refuse_overlaps(request: CalibrateRequest, output: Path | None) -> None:
+    """Refuse outputs that cannot be written, or of which one would overwrite another or what is read.
+
+    Args:
+        request: The options.
+        output: The table; None where it is there already.
 
     Raises:
         OutputFileError: One clearly cannot be written.
-        UsageError: One would overwrite another, or the graph.
+        UsageError: One would overwrite another, or what is read.
     """
-    taken = {os.path.realpath(path) for path in (request.onnx, manifest_path(request.onnx))}
+    read = [request.onnx, manifest_path(request.onnx), *filter(None, (request.calib, request.choice))]
+    if request.choice is not None:
+        read.append(manifest_path(request.choice))
+    taken = {os.path.realpath(path) for path in read}
     qdq = () if request.qdq is None else (request.qdq, manifest_path(request.qdq))
     for path in filter(None, (output, *qdq, request.cache, request.ranges)):
         refuse_unwritable(path)
         place = os.path.realpath(path)
         if place in taken:
             raise UsageError(
-                f"{path} would overwrite the graph, its manifest or another output", next_step="choose another name"
+                f"{path} would overwrite what is read, a manifest or another output", next_step="choose another name"
             )
         taken.add(place)

@@ -40,9 +40,12 @@ def float_parts(
     """Decide them.
 
     L2Norm, softmax, decoding and NMS stay FP32. With INT8 scales beside the graph, so does everything from the heads'
-    outputs on: the scale of a head's output is one for all that it is joined with, too coarse for logits, and where a
-    layer's output type is not set, TensorRT chooses it by what the layer computes in (TensorRT 8.6, NvInfer.h,
-    ``ILayer::setOutputType``). The Q/DQ writing has no pair there.
+    outputs on: the scale of a head's output is one for all that it is joined with, too coarse for logits.
+
+    A layer that computes in INT8 and feeds one that is held has a scale for its output, too, and an output type that is
+    not set TensorRT chooses by what the layer computes in (TensorRT 8.6, NvInfer.h, ``ILayer::setOutputType``): the
+    held one would read 8 bits. So such layers write FP32, as they do in the Q/DQ writing, where quantisation stands on
+    the inputs of INT8 layers alone. What a concatenation joins is not followed: a whole block would write FP32.
 
     Args:
         model: As TensorRT's parser gets it.
@@ -55,14 +58,30 @@ def float_parts(
     islands = () if precision == "fp32" else float32_islands(model)
     if graph is None:
         return FloatParts(fp32_layers=islands)
-    makers, movers = _heads(graph)
+    heads, movers = _heads(graph)
     first = (unit.name for unit in graph.units if unit.name in left)
     layers = tuple(dict.fromkeys([*first, *islands, *movers]))
-    return FloatParts(fp32_layers=layers, fp32_outputs=tuple(name for name in makers if name not in layers))
+    wanted = heads | _sources(graph, frozenset(layers))
+    makers = [graph.producers[unit.output].name for unit in graph.units if unit.output in wanted]
+    return FloatParts(fp32_layers=layers, fp32_outputs=tuple(name for name in makers if name and name not in layers))
 
 
-def _heads(graph: GraphMap) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Nodes that make the heads' outputs, and nodes that only move them."""
+def _sources(graph: GraphMap, held: frozenset[str]) -> set[str]:
+    """Tensors that held nodes read, and those whose values are in them; not through a concatenation."""
+    from calibration.graph import MOVES
+
+    found: set[str] = set()
+    pending = [name for node in graph.model.graph.node if node.name in held for name in node.input]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += graph.moved(name, MOVES - {"Concat"})
+    return found
+
+
+def _heads(graph: GraphMap) -> tuple[set[str], tuple[str, ...]]:
+    """The heads' outputs, and nodes that only move them."""
     from calibration.graph import MOVES
 
     ahead: set[str] = set()
@@ -70,11 +89,10 @@ def _heads(graph: GraphMap) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for node in reversed(graph.model.graph.node):
         if (layers | ahead).intersection(node.output):
             ahead.update(node.input)
-    heads = [unit.output for unit in graph.units if unit.output not in layers | ahead]
-    makers = [graph.producers[name].name for name in heads]
+    heads = {unit.output for unit in graph.units if unit.output not in layers | ahead}
     moved, movers = set(heads), []
     for node in graph.model.graph.node:
         if node.op_type in MOVES and moved.intersection(node.input):
             movers.append(node.name)
             moved.update(node.output)
-    return tuple(filter(None, makers)), tuple(filter(None, movers))
+    return heads, tuple(filter(None, movers))

@@ -263,6 +263,8 @@ def _describe(
     """Write ``kit.json`` and the README; the document, and the sizes of all files."""
     import onnx
 
+    from hardnet_deploy.kit.estimate import estimate
+
     model = onnx.load(folder / layout.MODEL)
     if int8 is None:
         held = float_parts(model, plan.precision)
@@ -278,9 +280,7 @@ def _describe(
         data=data,
         count=count,
         tolerances=tolerances,
-        estimate=estimate(
-            model, model_bytes=sizes[layout.MODEL], kit_bytes=sum(sizes.values()), workspace=plan.workspace
-        ),
+        estimate=estimate(model, plan.target, kit_bytes=sum(sizes.values()), workspace=plan.workspace),
         calibration=int8.record if int8 else None,
         notes=(*filter(None, (plan.warning,)), *notes),
         command=request.command,

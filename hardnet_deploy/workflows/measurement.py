@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from hardnet_deploy.data.image_lists import ImageList
 from hardnet_deploy.data.loading import LoadedImage, load_inputs
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import atomic_output
+from hardnet_deploy.workflows.calibrate_options import METHOD
 from hardnet_deploy.workflows.open_engine import OpenEngine
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Measurement:
         self._identity = json.dumps([asdict(fingerprint), versions(PACKAGES)], sort_keys=True)
         self._collector: RangeCollector = RangeCollector(graph, threads=request.threads)
         self._snapshots: dict[Method, list[Snapshot]] = {}
+        self._through = 0
         self.before = 0
         self.seconds = 0.0
 
@@ -66,14 +68,14 @@ class Measurement:
 
         if not self._request.restart:
             self._restore()
-        self.before = self._collector.images
+        self.before = self._through = self._collector.images
         total = len(self._images)
         paths = self._images.paths[self.before :]
         name = self._engine.runner.inputs[0].name
         progress(self.before, total)
         started = saved = time.monotonic()
         loaded = load_inputs(paths, self._engine.preprocess, workers=self._request.workers)
-        with contextlib.closing(loaded):
+        with contextlib.closing(loaded), self._kept_if_interrupted():
             for path, image in zip(paths, loaded, strict=True):
                 if not isinstance(image, LoadedImage):
                     raise image
@@ -85,19 +87,30 @@ class Measurement:
                 if wants_snapshot(done):
                     for method, row in snapshot(self._collector.measured, done).items():
                         self._snapshots.setdefault(method, []).append(row)
+                self._through = done
                 progress(done, total)
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()
         self.seconds = time.monotonic() - started
         return CalibrationTable(
-            method=self._request.method,
+            method=self._request.method or METHOD,
             fingerprint=self._fingerprint,
             tensors=statistics(self._collector.measured),
             snapshots={method: tuple(rows) for method, rows in self._snapshots.items()},
             versions=versions(PACKAGES),
             command=self._request.command,
         )
+
+    @contextlib.contextmanager
+    def _kept_if_interrupted(self) -> Iterator[None]:
+        """Saves every finished image on Ctrl-C; one that was being added as it came leaves the last save as it is."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._collector.whole and self.before < self._through == self._collector.images:
+                self._save()
+            raise
 
     def _save(self) -> None:
         rows = {method: [asdict(row) for row in rows] for method, rows in self._snapshots.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import statistics
 import time
@@ -23,13 +22,13 @@ from hardnet_deploy.errors import InputFileError, UsageError
 from hardnet_deploy.evaluate.bootstrap import DropInterval, DropType, paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
 from hardnet_deploy.evaluate.metrics import match_tables
-from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.tensor_names import CONF, LOC
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
 from hardnet_deploy.workflows.quantise import CPU_WRITING, Quantiser, fallback_error
 from hardnet_deploy.workflows.run_engine import detect_dataset
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
+from hardnet_deploy.workflows.trial_record import UNREADABLE, keep_record, ranges_digest, read_records
 
 if TYPE_CHECKING:
     import onnx
@@ -41,9 +40,10 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 SEARCH_SPLIT: Final = "search"  # of the demo data: neither calibrated on nor judged on
 NOISE_IMAGES: Final = 16
+RANKING: Final = "quantising each layer alone"
 TIMED_RUNS: Final = 20
 KEEP_EVERY_S: Final = 10.0  # how much of a ranking a loss of power may cost; an interrupt costs no finished layer
-RECORD_FORMAT: Final = 2  # raised with every change of what is measured or kept
+RECORD_FORMAT: Final = 3  # raised with every change of what is measured or kept
 PACKAGES: Final = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "Pillow")
 
 
@@ -99,7 +99,7 @@ class Trials:
         quantiser: Of its graph.
         dataset: Labelled images.
         drop_type: Of the drop of mAP.
-        record: File in which results are kept; results of anything else in it are not used.
+        record: File in which results are kept; results of anything else in it are not used, and stay.
         progress: Told of (what runs, how much of it is done, how much there is).
         allow_fallback: Measure choices of which a layer stays float that is to be INT8, instead of refusing them.
     """
@@ -122,7 +122,7 @@ class Trials:
         self._identity = {
             "format": RECORD_FORMAT,
             "engine": engine.sha256,
-            "table": sha256_bytes(quantiser.table.to_json().encode()),
+            "ranges": ranges_digest(quantiser.table),
             "concat_scales": quantiser.concat_scales,
             "writing": CPU_WRITING,
             "drop_type": drop_type,
@@ -162,7 +162,7 @@ class Trials:
                 outputs,
                 done={layer: sqnr for layer, sqnr in self._noise.items() if sqnr.keys() == set(outputs)},
                 keep=keep,
-                progress=partial(self._progress, "quantising each layer alone"),
+                progress=partial(self._progress, RANKING),
             )
 
     @contextlib.contextmanager
@@ -246,9 +246,10 @@ class Trials:
             return tuple(match_tables(self.dataset, run.detections))
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            stored = json.loads(self.record.read_text(encoding="utf-8"))
-            if stored["identity"] == self._identity:
+        with contextlib.suppress(*UNREADABLE):
+            for stored in read_records(self.record):
+                if stored["identity"] != self._identity:
+                    continue
                 noise = {
                     layer: {name: float(value) for name, value in outputs.items()}
                     for layer, outputs in stored["noise"].items()
@@ -263,15 +264,13 @@ class Trials:
             layer: {name: value if math.isfinite(value) else str(value) for name, value in outputs.items()}
             for layer, outputs in self._noise.items()
         }
-        document = {
+        record = {
             "identity": self._identity,
             "noise": noise,
             "float_point": asdict(self._float_point) if self._float_point else None,
             "trials": {key: asdict(trial) for key, trial in self._trials.items()},
         }
-        text = json.dumps(document, indent=1, allow_nan=False)
-        with atomic_output(self.record) as temporary:
-            write_durably(temporary, text.encode())
+        keep_record(self.record, record)
 
 
 def _readable(images: Iterable[LoadedImage | InputFileError]) -> Iterator[LoadedImage]:

@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from hardnet_deploy.engines.build_room import FORMULA, BuildRoom
 from hardnet_deploy.errors import TargetError
-from hardnet_deploy.target_spec import MIB, Target, TensorRTFamily
+from hardnet_deploy.target_spec import Target, TensorRTFamily
 from hardnet_deploy.workflows.environment import Gpu
 from hardnet_deploy.workflows.preflight_machine import Machine, mib
-from hardnet_deploy.workflows.preflight_source import FLOAT32_BYTES, Source
+from hardnet_deploy.workflows.preflight_source import Source
 from hardnet_deploy.workflows.tensorrt_plan import Estimate
-
-LIBRARIES: Final[dict[TensorRTFamily, tuple[int, int]]] = {
-    # (main memory, GPU memory) that CUDA and TensorRT's own libraries take before a network is read, in MiB, as
-    # builders logged it. 8.2 on a Jetson: CUDA 229 + cuBLAS 159 + cuDNN 240, in the one memory that both share.
-    "8.2": (640, 0),  # https://github.com/NVIDIA/TensorRT/issues/2217
-    "8.6": (1770, 740),  # https://github.com/NVIDIA/TensorRT/issues/4299
-    "10": (3780, 800),  # https://github.com/ultralytics/ultralytics/issues/22735: PyTorch's 1300 are among them
-    "11": (3780, 800),  # not published; taken as for 10
-}
-WEIGHT_COPIES: Final = 3
-"""Of the network, of the engine, and of merged layers: "at least two copies of the weights in host memory" and
-"additional temporary weight tensors", https://docs.nvidia.com/deeplearning/tensorrt/latest/architecture/how-trt-works.html"""
-MAPS: Final = 48
-"""Values of feature maps alive at once, by pixel of the input: three maps of 64 channels at half its side."""
-DISK_EXTRA: Final = 64 * MIB
-FORMULA: Final = (
-    "main memory: libraries + 3 x weights; GPU: libraries + weights + 48 x 4 bytes x batch x input pixels + workspace;"
-    " disk: 2 x weights + 64 MiB; weights as float32"
-)
 
 
 def estimate_build(
     source: Source, family: TensorRTFamily, *, workspace_bytes: int | None, largest_batch: int
 ) -> Estimate:
-    """What a build is expected to need by :data:`FORMULA`; published logs and no measurement of ours stand behind it.
+    """What a build is expected to need, by the formula of ``engines.build_room``.
 
     Args:
         source: What is built from.
         family: The TensorRT generation.
-        workspace_bytes: Limit of the workspace; None counts none, since TensorRT then makes do with what is free.
+        workspace_bytes: Limit of the workspace; None where there is none.
         largest_batch: Images.
     """
-    host, device = (part * MIB for part in LIBRARIES[family])
-    maps = MAPS * FLOAT32_BYTES * largest_batch * source.input_pixels
+    room = BuildRoom(
+        family=family,
+        weights=source.weight_bytes,
+        pixels=largest_batch * source.input_pixels,
+        workspace=workspace_bytes,
+    )
     return Estimate(
-        host_bytes=host + WEIGHT_COPIES * source.weight_bytes,
-        device_bytes=device + source.weight_bytes + maps + (workspace_bytes or 0),
-        disk_bytes=2 * source.weight_bytes + DISK_EXTRA,
-        formula=FORMULA,
+        host_bytes=room.host_bytes, device_bytes=room.device_bytes, disk_bytes=room.disk_bytes, formula=FORMULA
     )
 
 

@@ -36,11 +36,13 @@ class FloatGraph:
         model: Up to ``boxes`` and ``scores`` where the original goes further, else the original.
         nms: Thresholds of the NMS that stood behind it and stands behind the result; None where there was none.
         head: For that NMS.
+        whole: The original.
     """
 
     model: onnx.ModelProto
     nms: Thresholds | None
     head: DetectorHead | None
+    whole: onnx.ModelProto
 
     def finished(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """``model``, a quantised form of :attr:`model`, with the NMS in standard ONNX at its end."""
@@ -58,8 +60,9 @@ def float_graph(engine: OpenEngine) -> FloatGraph:
     assert engine.model is not None
     outputs = {value.name for value in engine.model.graph.output}
     if engine.head is None or not outputs >= set(DETECTION_OUTPUTS):
-        return FloatGraph(model=engine.model, nms=None, head=None)
-    return FloatGraph(model=without_nms(engine.model), nms=engine.thresholds, head=engine.head)
+        return FloatGraph(model=engine.model, nms=None, head=None, whole=engine.model)
+    cut = without_nms(engine.model)
+    return FloatGraph(model=cut, nms=engine.thresholds, head=engine.head, whole=engine.model)
 
 
 def read_table(path: Path) -> CalibrationTable:

@@ -124,7 +124,11 @@ def save_engine(
                 "integer_convolutions": optimised.integer_convolutions,
                 "float_convolutions": list(optimised.float_convolutions),
                 "operators": dict(sorted(optimised.operators.items())),
-                "cpu": {"model": cpu.model, "int8_dot_product": cpu.int8_dot_product},
+                "cpu": {
+                    "model": cpu.model,
+                    "int8_dot_product": cpu.int8_dot_product,
+                    "instruction_sets": None if cpu.instruction_sets is None else list(cpu.instruction_sets),
+                },
             },
         },
         sha256=sha256_bytes(content),

@@ -16,7 +16,9 @@ from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.targets import get_target
 from hardnet_deploy.workflows.build_options import float_units
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.float_parts import float_parts
 from hardnet_deploy.workflows.judged_apart import with_marks
+from hardnet_deploy.workflows.precision_search import layer_precisions
 from hardnet_deploy.workflows.quantise import Quantiser, table_record
 from hardnet_deploy.workflows.save_engine import manifest_of, source_record
 
@@ -143,24 +145,31 @@ def write_qdq(
 
 
 def write_ranges(quantiser: Quantiser, output: Path, *, left: frozenset[str]) -> Written:
-    """Dynamic ranges and layer precisions as JSON, for TensorRT 8.x and 10.x without a calibrator.
+    """Dynamic ranges and what stays FP32 as JSON, for TensorRT 8.x and 10.x without a calibrator.
 
-    ``dynamic_ranges`` holds (low, high) of every tensor for ``ITensor.set_dynamic_range``; ``layer_precisions`` is for
-    trtexec's ``--layerPrecisions``, with ``--precisionConstraints=obey``.
+    ``dynamic_ranges`` holds (low, high) of every tensor for ``ITensor.set_dynamic_range``. ``layer_precisions`` and
+    ``layer_output_types`` are for trtexec's ``--layerPrecisions`` and ``--layerOutputTypes``, with
+    ``--precisionConstraints=obey`` (8.6 or later): what a plan that is built here or from a kit holds in FP32, from the
+    heads' outputs on. ``float_layers`` are the convolutions among them.
 
     Raises:
         OutputFileError: It cannot be written.
     """
     from calibration.trt_cache import dynamic_ranges
 
+    kept = float_parts(quantiser.source.whole, "int8", graph=quantiser.graph, left=left)
+    with calibration_faults():
+        bounds = dynamic_ranges(quantiser.ranges.scales())
     document = {
         "kind": "dynamic-ranges",
         "schema": 1,
         "calibration": asdict(quantiser.table.fingerprint),
         "method": quantiser.table.method,
         "concat_scales": quantiser.concat_scales,
-        "layer_precisions": ",".join(f"{name}:fp32" for name in sorted(left)),
-        "dynamic_ranges": dynamic_ranges(quantiser.ranges.scales()),
+        "float_layers": sorted(left),
+        "layer_precisions": layer_precisions(kept.fp32_layers),
+        "layer_output_types": layer_precisions(kept.fp32_outputs),
+        "dynamic_ranges": bounds,
     }
     with atomic_output(output) as temporary:
         write_durably(temporary, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())

@@ -12,7 +12,7 @@ from calibration.collect import Measured
 from calibration.errors import CalibrationError
 from calibration.histogram import MagnitudeHistogram
 from calibration.methods import thresholds
-from calibration.summary import CLIPPING, Movement, movements, saturating, snapshot, statistics, wants_snapshot
+from calibration.summary import CLIPPING, Movement, movements, saturating, snapshot, statistics, too_few, wants_snapshot
 from calibration.table import METHODS, Method, Snapshot
 
 
@@ -144,3 +144,11 @@ class TestSaturating:
 
     def test_none(self) -> None:
         assert saturating(table(method="minmax")) == ()
+
+
+@pytest.mark.parametrize(("images", "told"), [(1, True), (31, True), (32, False), (500, False)])
+def test_a_table_of_few_images_says_so(images: int, told: bool) -> None:
+    given = table()
+    found = too_few(replace(given, fingerprint=replace(given.fingerprint, count=images), snapshots={}))
+    assert (found is not None) is told
+    assert found is None or f"{images} images" in found

@@ -120,7 +120,7 @@ def test_a_seed_draws_the_images_as_calibrate_does() -> None:
         drawn[seed] = json.loads(run(*words, f"e{seed}.onnx", "--seed", seed).stdout)["precision"]["calibration"]
         assert drawn[seed]["seed"] == int(seed)
         expected = calibrate(count=2, seed=int(seed), output=Path("c.json"))
-        assert drawn[seed]["images_sha256"] == expected.images.digest
+        assert drawn[seed]["images_sha256"] == expected.table.fingerprint.images
     assert drawn["0"]["images_sha256"] != drawn["1"]["images_sha256"]
     bare = json.loads(run(*words, "e.onnx").stdout)["precision"]["calibration"]
     assert bare["images_sha256"] == drawn["0"]["images_sha256"]

@@ -38,10 +38,14 @@ def run(*words: str, exit_code: int = 0) -> Any:
 def test_help_lists_every_option() -> None:
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert result.exit_code == 0
-    options = "data method count seed threads workers restart output qdq cache tensorrt concat-scales trust json debug"
+    options = (
+        "data calib method count seed threads workers restart output qdq cache ranges choice layer-precisions tensorrt "
+        "concat-scales trust json debug"
+    )
     for option in options.split():
         assert f"--{option}" in result.stdout
-    assert "entropy" in result.stdout
+    for told in ("entropy", "default train2017", "default 2007-trainval"):
+        assert told in " ".join(result.stdout.replace("│", " ").split())
 
 
 def test_a_person_reads_what_was_measured_and_where_it_is() -> None:
@@ -60,7 +64,9 @@ def test_another_method_says_that_nothing_was_run_again() -> None:
     result = run("--method", "mse")
     assert "reused   the same images had been measured" in result.stdout
     assert "ran " not in result.stdout
+    assert "read     float.calib.json: ranges of " in result.stdout
     assert "method mse" in result.stdout
+    assert "note: float.calib.json stays as it was measured, with method entropy" in result.stderr
 
 
 def test_how_the_ranges_move_is_a_table() -> None:

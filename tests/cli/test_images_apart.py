@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from hardnet_deploy.cli.main import app
 from hardnet_deploy.evaluate.bootstrap import paired_drop
-from hardnet_deploy.workflows import build_engine as workflow
-from hardnet_deploy.workflows import precision_trials
+from hardnet_deploy.workflows import build_ranges, precision_trials
 
 REFUSED = "cannot be judged on the same images"
 SEARCH = ("--max-drop", "0.9", "--search-data", "coco:coco:val2017")
@@ -154,7 +153,7 @@ def test_a_table_that_does_not_tell_its_images_still_serves() -> None:
 
 @pytest.mark.parametrize("how", ["coco/val2017", "link", "coco:./coco:val2017"])
 def test_a_search_stays_apart_from_the_ranges(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "calibrate_engine", None)  # refused before anything is measured
+    monkeypatch.setattr(build_ranges, "calibrate_engine", None)  # refused before anything is measured
     data = spelled(how)
     before = sorted(Path().rglob("*"))
     failed = build("--data", data, *SEARCH, exit_code=2)

@@ -42,8 +42,15 @@ def test_a_person_reads_a_row() -> None:
     assert "simulated" not in out
     assert "10.100" in out
     assert "passed" in out
-    assert "missing  model, trained, target: not in this file" in out
+    assert "ssd300-hardnet-demo" in out
+    assert "missing" not in out
+    assert "untrained" not in out
     assert "added to results.json" in out
+
+
+def test_untrained_weights_are_told_without_the_kit() -> None:
+    write(Path("report.json"), report(trained=False))
+    assert "untrained: ssd300-hardnet-demo" in run("report.json").stdout
 
 
 def test_the_same_report_again_is_told() -> None:

@@ -94,5 +94,6 @@ RUNS: Final = (
         refused=ALL,
         world=world_with("set_binding_shape", "set_input_shape", dynamic=True),
     ),
+    Scenario("a plan of another model of GPU", _engine("infer", {"versions": {"gpu": "another"}})),
     Scenario("a plan of another GPU", _engine("infer", {"versions": {"compute_capability": "6.1"}}), refused=ALL),
 )

@@ -48,6 +48,15 @@ def test_asked_layers_stay_in_fp32_and_unknown_names_are_told(device: tuple[str,
     assert "base, nobody" in built["notes"][0]
 
 
+@WITH_FLAGS
+def test_asked_outputs_are_written_in_fp32_by_layers_that_compute_in_less(device: tuple[str, str]) -> None:
+    settings = {"precision": "fp16", "fp32_layers": [LAYERS[2]], "fp32_outputs": [LAYERS[1], LAYERS[2], "nobody"]}
+    built = build(module(device), graph(), settings)
+    assert (precision_of(built, LAYERS[1]), precision_of(built, LAYERS[2])) == ("fp16", "fp32")
+    assert built["unmatched_layers"] == ["nobody"]
+    assert built["plan"] != build(module(device), graph(), {**settings, "fp32_outputs": []})["plan"]
+
+
 def test_fp16_on_a_gpu_that_is_slow_at_it_is_built_and_said() -> None:
     assert any("no fast FP16" in note for note in build(module(PASCAL), graph(), {"precision": "fp16"})["notes"])
 

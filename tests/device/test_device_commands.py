@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from old_pythons import old_python
 from simulated_device import NANO, PASCAL, simulated
 from small_int8 import save_pictures, write_detector
 from tiny_detector import BOTH, save_image, write_toy
@@ -25,27 +24,6 @@ SCRIPT = Path(run_engine.__file__)
 TESTS = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 COMMANDS = ("build", "run", "detect", "parity", "bench", "info", "all")
-
-
-@cache
-def interpreter(version: str) -> str | None:
-    """That Python: on the path, or kept by pyenv; None where there is none."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    kept = sorted(root.glob(f"{version}.*/bin/python")) if root.is_dir() else []
-    for program in (*map(str, kept), shutil.which(f"python{version}")):
-        if program is None:
-            continue
-        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        if re.match(rf"Python {re.escape(version)}\.", told.stdout):
-            return program
-    return None
-
-
-def old_python(version: str) -> str:
-    program = interpreter(version)
-    if program is None:
-        pytest.skip(f"needs CPython {version}; it is not installed here")
-    return program
 
 
 def started(program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

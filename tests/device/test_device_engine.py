@@ -133,6 +133,35 @@ def test_a_plan_of_another_device_is_refused_in_words(
         assert "build it here" in str(caught.value)
 
 
+def test_a_plan_of_another_model_of_gpu_runs_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulated(monkeypatch, *NANO) as here:
+        built = plan(here)
+        own = {"compute_capability": "5.3", "gpu": "Simulated Jetson Nano"}
+        for versions in (None, {}, own):
+            with Engine(here.trt, here.cuda, built, {"versions": versions}) as engine:
+                assert engine.warning is None
+        with Engine(here.trt, here.cuda, built, {"versions": own | {"gpu": "NVIDIA Tegra X1"}}) as engine:
+            assert "built on NVIDIA Tegra X1, this is Simulated Jetson Nano" in str(engine.warning)
+            assert engine.infer(feeds())
+
+
+def test_a_runtime_that_does_not_start_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(logger: Any) -> None:
+        logger.log(logger.Severity.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with simulated(monkeypatch, *NANO) as here:
+        built = plan(here)
+        monkeypatch.setattr(here.trt, "Runtime", fails)
+        with pytest.raises(EngineError, match="TensorRT cannot start: CUDA initialization failure") as caught:
+            Engine(here.trt, here.cuda, built)
+        assert caught.value.code == 3
+        assert "driver" in str(caught.value.next_step)
+        with pytest.raises(EngineError, match="cannot start") as caught:
+            plan(here)
+        assert caught.value.code == 3
+
+
 def test_without_a_manifest_tensorrt_itself_refuses_the_plan_of_another_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 import struct
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from device_builds import graph, module, nodes, plugin_node, precision_of, refused
 from quantised_graphs import written
-from simulated_device import ADA, NANO, NEWEST, PASCAL
-from small_int8 import LAYERS
+from simulated_device import ADA, NANO, NEWEST, PASCAL, pixels, simulated
+from small_int8 import DETECTOR, HEADS, LAYERS, detector_graph
 
 from calibration.trt_cache import header_for, write_cache
 from hardnet_deploy.device import run_engine
-from hardnet_deploy.device.run_engine import EngineError, build
+from hardnet_deploy.device.run_engine import Engine, EngineError, build, to_input
 
 HEADER = b"TRT-8601-EntropyCalibration2\n"
 
@@ -99,6 +101,36 @@ def test_a_renamed_tensor_finds_its_range() -> None:
     assert made._bound_of_renamed(shuffle, {"before": 2.0}, origins) == 2.0
     shuffle.type = types.CONVOLUTION
     assert made._bound_of_renamed(shuffle, {"before": 2.0}, origins) is None
+
+
+COARSE = 0.25
+
+
+def head_outputs(monkeypatch: pytest.MonkeyPatch, *, ranges: bool = True, **settings: Any) -> dict[str, Any]:
+    """``loc`` and ``conf`` of an INT8 engine; with ranges, those of the heads' outputs are coarse."""
+    content = bytes(detector_graph(outputs="raw").SerializeToString())
+    tensors = [name for node in run_engine.onnx_nodes(content) for name in node.outputs]
+    heads = {f"{name}.conv" for name in HEADS}
+    bounds = {name: 127 * (COARSE if name in heads else 0.05) for name in [*tensors, "images"]}
+    bounds["images"] = 130.0
+    given = {name: [-bound, bound] for name, bound in bounds.items() if ranges or name not in heads}
+    with simulated(monkeypatch, *PASCAL) as here:
+        built = build(here.trt, content, {"precision": "int8", "dynamic_ranges": given, **settings})
+        assert built["unmatched_layers"] == []
+        with Engine(here.trt, here.cuda, built["plan"]) as engine:
+            images = to_input(pixels(1), dataclasses.asdict(DETECTOR.preprocess))
+            return dict(engine.infer({"images": images}))
+
+
+def test_the_outputs_of_the_heads_are_not_rounded_to_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounded = head_outputs(monkeypatch)
+    kept = head_outputs(monkeypatch, fp32_outputs=HEADS)
+    without = head_outputs(monkeypatch, ranges=False)
+    for name in ("loc", "conf"):
+        on_grid = rounded[name] / COARSE
+        np.testing.assert_array_equal(on_grid, np.round(on_grid))
+        assert (kept[name] != rounded[name]).any()
+        np.testing.assert_array_equal(kept[name], without[name])
 
 
 @cache

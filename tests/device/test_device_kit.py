@@ -77,6 +77,30 @@ def test_the_plan_gets_a_manifest_that_the_host_reads(tmp_path: Path, monkeypatc
     assert "fp16" in manifest.precision["achieved"].values()
 
 
+def test_an_engine_of_another_model_of_gpu_is_told_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = write_kit(tmp_path / "kit", settings=EXACT)
+    with simulated(monkeypatch, *PASCAL):
+        assert call("build", "--kit", str(kit)) == 0
+        assert call("parity", "--kit", str(kit)) == 0
+        assert "warning" not in capsys.readouterr().err
+        path = kit / "model.engine.json"
+        path.write_text(path.read_text(encoding="utf-8").replace("Simulated GTX 1080 Ti", "Another"), encoding="utf-8")
+        assert call("parity", "--kit", str(kit)) == 0
+    assert "model.engine: the plan was built on Another, this is Simulated GTX 1080 Ti" in capsys.readouterr().err
+
+
+def test_outputs_in_fp32_are_named_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = write_kit(tmp_path / "kit", settings=EXACT)
+    names = ("--fp32-layers", "base.0,one", "--fp32-outputs", "loc.0,two")
+    with simulated(monkeypatch, *NANO):
+        assert call("build", str(kit / "model.onnx"), "--precision", "fp16", *names, "--json") == 0
+    assert documents(capsys)["unmatched_layers"] == ["one", "two"]
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "samples/inputs.npz", "samples/reference.npz"])
 def test_a_file_that_changed_since_the_kit_was_written_stops_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, capsys: pytest.CaptureFixture[str]

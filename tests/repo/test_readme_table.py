@@ -98,3 +98,11 @@ def test_separate_concat_scales_cost_what_the_readme_says() -> None:
     result = json.loads((RESULTS / "int8_choices.json").read_text(encoding="utf-8"))
     told = f"{result['separate_over_unified']:.2f} times as slow"
     assert told in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_fp16_typed_graph_keeps_what_the_readme_says() -> None:
+    result = json.loads((RESULTS / "half_accuracy.json").read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert result["within_bar"] is True
+    assert result["data"]["images"] == 2000
+    assert f"(a drop of {result['drop_points']:.3f} points" in text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import simulated_tensorrt
 from numpy.testing import assert_array_equal
+from old_pythons import old_python
 from simulated_tensorrt import channel
 from simulated_tensorrt.drive import Driver
 from small_int8 import detector_graph
@@ -44,18 +44,6 @@ for index in range(engine.num_bindings):
 assert engine.create_execution_context().execute_async_v2([ctypes.addressof(one) for one in held], 0)
 print(json.dumps({"python": list(sys.version_info[:2]), "scores": list(held[2]), "version": trt.__version__}))
 """
-
-
-def python36() -> str:
-    candidates = [shutil.which("python3.6"), *(str(p) for p in Path.home().glob(".pyenv/versions/3.6*/bin/python3.6"))]
-    for found in candidates:
-        if found:
-            probe = subprocess.run(
-                [found, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, check=False
-            )
-            if probe.stdout.strip() == b"(3, 6)":
-                return found
-    pytest.skip("no CPython 3.6 here")
 
 
 def graph_file(folder: Path) -> Path:
@@ -105,7 +93,7 @@ def test_the_worker_gives_what_the_process_gives(tmp_path: Path) -> None:
 
 
 def test_it_builds_and_runs_under_cpython_3_6(tmp_path: Path) -> None:
-    found = run_script(python36(), tmp_path)
+    found = run_script(old_python("3.6"), tmp_path)
     assert found["python"] == [3, 6]
     assert found["version"] == "8.2.1+simulated"
     assert np.isfinite(found["scores"]).all()

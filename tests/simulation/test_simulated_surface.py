@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import re
@@ -153,6 +154,9 @@ def test_installing_lasts_as_long_as_the_block() -> None:
         import tensorrt
 
         assert tensorrt is made
+        found = importlib.util.find_spec("tensorrt")
+        assert found is not None
+        assert found.name == "tensorrt"
     assert sys.modules.get("tensorrt") is before
 
 

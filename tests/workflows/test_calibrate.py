@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_int8 import calibrate, changed, detector_graph, fill_folder, save_pictures, write_backbone, write_graph
 
+from calibration.collect import RangeCollector
 from calibration.graph import GraphMap
 from calibration.table import METHODS, CalibrationTable
 from hardnet_deploy.data.loading import LoadedImage, load_inputs
@@ -49,12 +50,10 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, after: int, **options: Any) -> None:
-    """A calibration that saves after every image, interrupted before it saves image ``after``."""
-    with monkeypatch.context() as patch:
-        patch.setattr(measurement, "SAVE_EVERY", -1.0)
-        with pytest.raises(KeyboardInterrupt):
-            calibrate(output=NEW, progress=Interrupt(after), **options)
+def interrupt(after: int, **options: Any) -> None:
+    """A calibration that is interrupted after image ``after``."""
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(output=NEW, progress=Interrupt(after), **options)
     assert partial_file(NEW).exists()
     assert not NEW.exists()
 
@@ -73,7 +72,7 @@ def test_the_table_reads_back_and_holds_the_exact_extremes() -> None:
     assert (mark.graph, mark.weights) == graph.fingerprint()
     assert (mark.count, mark.seed) == (PICTURES, 0)
     assert mark.data.startswith("pictures, ")
-    assert mark.images == result.images.digest
+    assert mark.images == result.table.fingerprint.images
     assert mark.preprocess["size"] == 32
     names = [name for name in graph.measured if name != "images"]
     runner = OrtRunner(engine.model, extra_outputs=names)
@@ -128,26 +127,26 @@ def test_after_32_images_the_table_tells_how_the_ranges_move() -> None:
     assert read(NEW) == result.table
 
 
-def test_an_interrupted_run_is_continued_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_continued_and_says_so() -> None:
     calibrate(output=NEW)
     whole = NEW.read_bytes()
     NEW.unlink()
-    interrupt(monkeypatch, 3)
+    interrupt(3)
     seen: list[int] = []
     result = calibrate(output=NEW, progress=lambda what, done, _: seen.append(done) if what == RUNNING else None)
-    assert (result.resumed, result.measured) == (2, 2)
-    assert seen == [2, 3, 4]
+    assert (result.resumed, result.measured) == (3, 1)
+    assert seen == [3, 4]
     assert NEW.read_bytes() == whole
     assert not partial_file(NEW).exists()
 
 
-def test_snapshots_survive_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    save_pictures(Path("many"), 34)
+def test_snapshots_survive_an_interruption() -> None:
+    save_pictures(Path("many"), 35)
     calibrate(output=NEW, data="many")
     whole = NEW.read_bytes()
     NEW.unlink()
-    interrupt(monkeypatch, 34, data="many")
-    assert calibrate(output=NEW, data="many").resumed == 33
+    interrupt(34, data="many")
+    assert calibrate(output=NEW, data="many").resumed == 34
     assert NEW.read_bytes() == whole
 
 
@@ -167,9 +166,9 @@ def _array(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_truncate, _flip, _array, lambda path: path.write_bytes(b"")])
-def test_a_damaged_interruption_is_measured_anew(damage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_interruption_is_measured_anew(damage: Any) -> None:
     whole = Path("float.calib.json").read_bytes()
-    interrupt(monkeypatch, 3)
+    interrupt(3)
     damage(partial_file(NEW))
     assert calibrate(output=NEW).resumed == 0
     assert read(NEW).tensors == CalibrationTable.from_json(whole.decode(), source="whole").tensors
@@ -177,24 +176,24 @@ def test_a_damaged_interruption_is_measured_anew(damage: Any, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("options", [{"count": 3}, {"seed": 1}, {"restart": True}])
-def test_an_interruption_of_something_else_is_not_continued(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt(monkeypatch, 3)
+def test_an_interruption_of_something_else_is_not_continued(options: dict[str, Any]) -> None:
+    interrupt(3)
     assert calibrate(output=NEW, **options).resumed == 0
 
 
 def test_another_method_takes_no_new_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = calibrate(output=NEW, method="minmax")
+    first = calibrate(output=NEW, method="minmax", command=("one",))
+    before = NEW.read_bytes()
 
     def never(*_arguments: object) -> None:
         raise AssertionError("an image was run again")
 
     monkeypatch.setattr(workflow, "Measurement", never)
-    second = calibrate(output=NEW, method="entropy")
-    assert (second.measured, second.resumed, second.seconds) == (0, 0, 0.0)
-    assert read(NEW).method == "entropy"
-    assert read(NEW).tensors == first.table.tensors
+    second = calibrate(output=NEW, method="entropy", command=("another",))
+    assert (second.origin, second.measured, second.resumed, second.seconds) == ("reused", 0, 0, 0.0)
+    assert second.table == first.table.with_method("entropy")
+    assert any("stays as it was measured, with method minmax" in note for note in second.notes)
+    assert NEW.read_bytes() == before  # engines record its hash
 
 
 @pytest.mark.parametrize("options", [{"count": 3}, {"seed": 1}])
@@ -218,11 +217,56 @@ def test_a_damaged_table_is_measured_anew() -> None:
 
 
 def test_fewer_images_than_the_default_are_all_taken() -> None:
-    assert len(calibrate(output=NEW).images) == PICTURES
-    assert len(calibrate(output=NEW, count=1).images) == 1
+    assert calibrate(output=NEW).table.fingerprint.count == PICTURES
+    assert calibrate(output=NEW, count=1).table.fingerprint.count == 1
 
 
 def test_a_backbone_is_calibrated_on_a_folder() -> None:
     result = calibrate(write_backbone(Path("backbone.onnx")))
     assert result.path == Path("backbone.calib.json")
     assert "base.2.relu" in read(result.path).tensors
+
+
+def test_few_images_are_said_to_be_few() -> None:
+    assert any("4 images: too few to see" in note for note in calibrate(output=NEW).notes)
+    save_pictures(Path("many"), 32)
+    assert not any("too few" in note for note in calibrate(output=NEW, data="many").notes)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_an_interrupt_while_an_image_is_added_never_saves_half_of_it(
+    added: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path("float.calib.json").read_bytes()
+    real, calls = RangeCollector.add, list[int]()
+
+    def add(collector: RangeCollector, feeds: Any) -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            collector.whole = not added  # half of the image is counted, or it was still running
+            raise KeyboardInterrupt
+        real(collector, feeds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RangeCollector, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(output=NEW)
+    assert partial_file(NEW).exists() is not added
+    assert calibrate(output=NEW).resumed == (0 if added else 2)
+    assert read(NEW).tensors == CalibrationTable.from_json(whole.decode(), source="whole").tensors
+
+
+def test_a_saved_measurement_is_older_than_an_interrupt_that_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = RangeCollector.add
+    monkeypatch.setattr(measurement, "SAVE_EVERY", -1.0)
+
+    def add(collector: RangeCollector, feeds: Any) -> None:
+        real(collector, feeds)
+        if collector.images == 3:
+            raise KeyboardInterrupt  # its ranges are in, what follows from them is not
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RangeCollector, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(output=NEW)
+    assert calibrate(output=NEW).resumed == 2

@@ -116,3 +116,33 @@ def test_a_graph_of_several_images_is_served_by_the_table_of_one() -> None:
     assert calibrate("any.onnx").table.fingerprint == one.table.fingerprint
     two = GraphMap(onnx.load("two.onnx"))
     assert two.fingerprint() == (one.table.fingerprint.graph, one.table.fingerprint.weights)
+
+
+@pytest.mark.parametrize("option", ["threads", "workers"])
+def test_numbers_out_of_range_are_refused_whatever_is_there(option: str) -> None:
+    refused(UsageError, f"--{option} 0 is out of range", output=None, **{option: 0})  # its table is there
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "pictures", "ranges": NEW}, "--data would do nothing"),
+        ({"count": 3, "seed": 0, "ranges": NEW}, "--count and --seed would do nothing"),
+        ({"restart": True, "ranges": NEW}, "--restart would do nothing"),
+        ({"threads": 1, "workers": 1, "ranges": NEW}, "--threads and --workers would do nothing"),
+        ({"output": NEW, "ranges": Path("r.json")}, "--output would do nothing"),
+        ({}, "without --qdq or --cache or --ranges --calib would do nothing"),
+        ({"ranges": Path("float.calib.json")}, "would overwrite"),
+    ],
+)
+def test_beside_a_table_that_is_there_nothing_is_measured(options: dict[str, Any], message: str) -> None:
+    before = Path("float.calib.json").read_bytes()
+    given: dict[str, Any] = dict.fromkeys(("data", "output", "threads", "workers", "method"))
+    refused(UsageError, message, calib=Path("float.calib.json"), **given | options)
+    assert Path("float.calib.json").read_bytes() == before
+
+
+def test_a_table_of_another_graph_is_refused() -> None:
+    write_graph(Path("other.onnx"), changed(detector_graph(), "base.2.weight", lambda values: 2 * values))
+    given: dict[str, Any] = dict.fromkeys(("data", "output", "threads", "workers", "method"))
+    refused(ArtifactMismatchError, "weights", "other.onnx", calib=Path("float.calib.json"), ranges=NEW, **given)

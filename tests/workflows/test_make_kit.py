@@ -64,6 +64,8 @@ def test_a_kit_for_the_1080_ti_has_its_calibration() -> None:
     assert settings["calibration_cache"].startswith(b"TRT-8601-")
     assert settings["dynamic_ranges"]
     assert settings["fp32_layers"][0] == "base.0.conv"
+    assert settings["fp32_outputs"]
+    assert not set(settings["fp32_outputs"]).intersection(settings["fp32_layers"])
     assert result.document["calibration"]["images"] == 4
     assert result.document["tolerances"]["shown"]["share"] == 0.9
 
@@ -80,7 +82,7 @@ def test_the_readme_has_five_steps_and_the_version_s_trtexec() -> None:
     assert "an allowance, not measured" in nano
     assert "untrained" not in nano
     pascal = (demo_kit("gtx-1080ti").folder / "README.md").read_text()
-    for option in ("--int8", "--calib=model.cache", "--precisionConstraints=obey", "nms:fp32"):
+    for option in ("--int8", "--calib=model.cache", "--precisionConstraints=obey", "nms:fp32", "--layerOutputTypes="):
         assert option in pascal
     assert "--workspace" not in pascal
     assert "--fp16" not in pascal
@@ -138,6 +140,14 @@ def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises((ArtifactMismatchError, InputFileError)):
         make(tmp_path / "kit", "gtx-1080ti", calib=other)
     assert not (tmp_path / "kit").exists()
+
+
+def test_a_calibration_cache_is_told_apart_from_the_table(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="is a calibration cache of TensorRT") as caught:
+        make(tmp_path / "kit", "gtx-1080ti", calib=demo_kit("gtx-1080ti").folder / "model.cache")
+    assert caught.value.wanted == "the table F.calib.json"
+    assert "hardnet-deploy calibrate" in str(caught.value.next_step)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "run_engine.py", "samples/reference.npz"])

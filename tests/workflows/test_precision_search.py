@@ -246,4 +246,4 @@ def test_a_search_without_success_writes_no_engine(monkeypatch: pytest.MonkeyPat
     with pytest.raises(AccuracyBudgetError):
         build(max_drop=0.001, search_data="coco:coco:val2017")
     assert not Path("int8.onnx").exists()
-    assert json.loads(Path("int8.search.json").read_text())["trials"]
+    assert json.loads(Path("int8.search.json").read_text())["records"][0]["trials"]

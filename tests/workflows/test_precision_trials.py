@@ -11,23 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_int8 import (
-    DETECTOR,
-    FIRST,
-    HEADS,
-    LAYERS,
-    detector_graph,
-    fill_folder,
-    silent,
-    write_graph,
-)
+from small_int8 import DETECTOR, FIRST, HEADS, LAYERS, detector_graph, fill_folder, silent, write_graph
 
 from calibration import sensitivity
 from calibration.qdq import Choice
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.errors import ExportError, InputFileError, UsageError
 from hardnet_deploy.evaluate.bootstrap import paired_drop
-from hardnet_deploy.workflows import precision_trials, quantise
+from hardnet_deploy.workflows import precision_trials, quantise, trial_record
 from hardnet_deploy.workflows.open_engine import open_engine
 from hardnet_deploy.workflows.precision_trials import Trials
 from hardnet_deploy.workflows.quantise import Quantiser, float_graph, read_table
@@ -35,6 +26,13 @@ from hardnet_deploy.workflows.quantise import Quantiser, float_graph, read_table
 RESAMPLES = 20  # the intervals of real trials need not be good here
 RECORD = Path("r.search.json")
 CHOICE = Choice(float_units=frozenset({FIRST, *HEADS}))
+
+
+def the_record() -> dict[str, Any]:
+    """The only one in the file."""
+    (record,) = json.loads(RECORD.read_text(), parse_constant=pytest.fail)["records"]
+    assert isinstance(record, dict)
+    return record
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_a_trial_is_measured_once_and_read_the_second_time(monkeypatch: pytest.M
     assert trial.macs_int8 == pytest.approx(1 - in_float / sum(macs.values()))
     assert abs(trial.drop.drop) < 0.5
     assert trial.median_ms > 0
-    json.loads(RECORD.read_text(), parse_constant=pytest.fail)
+    assert the_record()
     forbid_measuring(monkeypatch)
     second = real_trials()
     assert second.measure(CHOICE, "a trial") == trial
@@ -92,13 +90,13 @@ def test_a_trial_is_measured_once_and_read_the_second_time(monkeypatch: pytest.M
 def test_noise_that_is_no_number_is_kept_too() -> None:
     trials = real_trials()
     trials.measure(CHOICE, "a trial")
-    record = json.loads(RECORD.read_text())
+    record = the_record()
     record["noise"] = {name: {"loc": "inf", "conf": "-inf"} for name in LAYERS}
-    RECORD.write_text(json.dumps(record))
+    RECORD.write_text(json.dumps({"records": [record]}))
     again = real_trials()
     assert {value for one in again.ranking() for value in one.sqnr.values()} == {math.inf, -math.inf}
     again.float_point()  # which writes the record
-    json.loads(RECORD.read_text(), parse_constant=pytest.fail)
+    assert the_record()
     assert math.inf in real_trials().ranking()[0].sqnr.values()
 
 
@@ -116,7 +114,11 @@ def test_results_of_something_else_are_not_used(options: dict[str, Any], monkeyp
 
 
 def _without(record: dict[str, Any], part: str) -> str:
-    return json.dumps({name: value for name, value in record.items() if name != part})
+    return stored({name: value for name, value in record.items() if name != part})
+
+
+def stored(record: Any) -> str:
+    return json.dumps({"records": [record]})
 
 
 @pytest.mark.usefixtures("folder")
@@ -124,31 +126,30 @@ def _without(record: dict[str, Any], part: str) -> str:
     "damage",
     [
         lambda _: "",
-        lambda _: "[]",
-        lambda _: "{",
-        lambda _: "[" * 5000,
-        lambda record: json.dumps(record)[:-40],
+        lambda record: stored(record)[:-40],
+        lambda record: stored([record]),
+        lambda _: stored(None),
         lambda record: _without(record, "noise"),
         lambda record: _without(record, "identity"),
         lambda record: _without(record, "float_point"),
-        lambda record: json.dumps({**record, "float_point": 5.0}),
-        lambda record: json.dumps({**record, "float_point": {"median_ms": 5.0}}),
-        lambda record: json.dumps({**record, "noise": []}),
-        lambda record: json.dumps({**record, "noise": {"base.0": {"loc": "loud"}}}),
-        lambda record: json.dumps({**record, "trials": {key: {} for key in record["trials"]}}),
-        lambda record: json.dumps({**record, "trials": dict.fromkeys(record["trials"])}),
+        lambda record: stored({**record, "float_point": 5.0}),
+        lambda record: stored({**record, "float_point": {"median_ms": 5.0}}),
+        lambda record: stored({**record, "noise": []}),
+        lambda record: stored({**record, "noise": {"base.0": {"loc": "loud"}}}),
+        lambda record: stored({**record, "trials": {key: {} for key in record["trials"]}}),
+        lambda record: stored({**record, "trials": dict.fromkeys(record["trials"])}),
     ],
 )
 def test_a_damaged_record_is_not_used(damage: Callable[[dict[str, Any]], str]) -> None:
     real_trials().measure(CHOICE, "a trial")
-    whole = json.loads(RECORD.read_text())
+    whole = the_record()
     RECORD.write_text(damage(whole))
     seen: list[str] = []
     trials = real_trials()
     trials._progress = lambda what, *_: seen.append(what)
     trials.measure(CHOICE, "a trial")
     assert "a trial" in seen
-    assert set(json.loads(RECORD.read_text())["trials"]) == set(whole["trials"])
+    assert set(the_record()["trials"]) == set(whole["trials"])
 
 
 @pytest.mark.usefixtures("folder")
@@ -200,7 +201,7 @@ def test_the_float_graph_is_timed_like_a_trial_and_only_once(monkeypatch: pytest
     again = real_trials()
     assert again.float_point() == point
     assert again.measure(CHOICE, "a trial") == trial
-    assert len(json.loads(RECORD.read_text())["trials"]) == 1
+    assert len(the_record()["trials"]) == 1
 
 
 def count_runs(monkeypatch: pytest.MonkeyPatch, *, interrupted_at: int | None = None) -> list[int]:
@@ -226,7 +227,7 @@ def test_an_interrupted_ranking_is_continued(finished: int, monkeypatch: pytest.
         count_runs(patch, interrupted_at=1 + finished)
         with pytest.raises(KeyboardInterrupt):
             real_trials().ranking()
-    kept = json.loads(RECORD.read_text())["noise"] if RECORD.exists() else {}
+    kept = the_record()["noise"] if RECORD.exists() else {}
     assert set(kept) == set(LAYERS[:finished])
     runs = count_runs(monkeypatch)
     assert real_trials().ranking() == whole
@@ -238,13 +239,13 @@ def test_an_interrupted_ranking_is_continued(finished: int, monkeypatch: pytest.
 def test_a_ranking_is_written_no_more_often_than_it_is_worth(
     seconds: float, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sizes = precision_trials.write_durably, list[int]()
+    real, sizes = trial_record.write_durably, list[int]()
 
     def write(path: Path, data: bytes) -> None:
-        sizes.append(len(json.loads(data)["noise"]))
+        sizes.append(len(json.loads(data)["records"][0]["noise"]))
         real(path, data)
 
-    monkeypatch.setattr(precision_trials, "write_durably", write)
+    monkeypatch.setattr(trial_record, "write_durably", write)
     monkeypatch.setattr(precision_trials, "KEEP_EVERY_S", seconds)
     real_trials().ranking()
     assert sizes == list(range(len(LAYERS) + 1))[-expected:]
@@ -256,10 +257,10 @@ def test_a_ranking_is_written_no_more_often_than_it_is_worth(
 def test_noise_of_other_outputs_is_measured_again() -> None:
     trials = real_trials()
     whole = trials.ranking()
-    record = json.loads(RECORD.read_text())
+    record = the_record()
     record["noise"][FIRST] = {"loc": -99.0}
     record["noise"][HEADS[0]] = {}
-    RECORD.write_text(json.dumps(record))
+    RECORD.write_text(stored(record))
     assert real_trials().ranking() == whole
 
 

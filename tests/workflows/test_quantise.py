@@ -24,7 +24,9 @@ TRIPLETS = ("b", "c", "d")
 
 def quantiser(model: onnx.ModelProto) -> Quantiser:
     table = table_of(GraphMap(model), images(1))
-    return Quantiser(FloatGraph(model=model, nms=None, head=None), table, concat_scales="unified", preprocess={})
+    return Quantiser(
+        FloatGraph(model=model, nms=None, head=None, whole=model), table, concat_scales="unified", preprocess={}
+    )
 
 
 def built(made: Quantiser, *left: str) -> Quantised:
