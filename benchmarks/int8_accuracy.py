@@ -25,6 +25,7 @@ from machine import conditions
 
 from calibration.qdq import Choice
 from calibration.table import METHODS, CalibrationTable
+from hardnet_deploy.data.dataset import Metric
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.evaluate.bootstrap import paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
@@ -48,6 +49,18 @@ SEARCH_BUDGET = 0.001
 def mean_ap(tables: tuple[MatchTable, ...]) -> float:
     every_image_once = np.ones((1, len(tables[0].positives)), np.int64)
     return float(mean_average_precision(tables, every_image_once, "coco")[0])
+
+
+def what_is_kept(reference: tuple[MatchTable, ...], found: tuple[MatchTable, ...], metric: Metric) -> dict[str, Any]:
+    """The mAP and its share of the reference's, with its bootstrap interval over images."""
+    drop = paired_drop(reference, found, metric, kind="relative")
+    assert drop is not None
+    return {
+        "mAP": mean_ap(found),
+        "kept": 1 - drop.drop,
+        "kept_at_least_95": 1 - drop.at_most,
+        "kept_interval_95": [1 - bound for bound in reversed(drop.two_sided)],
+    }
 
 
 def first_layer(quantiser: Quantiser) -> frozenset[str]:
@@ -140,19 +153,8 @@ def main() -> None:
         rows: list[dict[str, Any]] = []
         for title, settings, model in variants(engine, calibrated.table, folder, search=not options.no_search):
             found = tables(model)
-            drop = paired_drop(reference, found, dataset.metric, kind="relative")
-            assert drop is not None
-            rows.append(
-                {
-                    "row": title,
-                    **settings,
-                    "mAP": mean_ap(found),
-                    "kept": 1 - drop.drop,
-                    "kept_at_least_95": 1 - drop.at_most,
-                    "kept_interval_95": [1 - bound for bound in reversed(drop.two_sided)],
-                    "bytes": model.ByteSize(),
-                }
-            )
+            kept = what_is_kept(reference, found, dataset.metric)
+            rows.append({"row": title, **settings, **kept, "bytes": model.ByteSize()})
             last = rows[-1]
             print(f"{title:<46} mAP {last['mAP']:.4f}  kept {100 * last['kept']:.3f} %", file=sys.stderr)
         result = {

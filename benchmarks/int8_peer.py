@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import onnx
-from int8_accuracy import first_layer, heads, mean_ap
+from int8_accuracy import first_layer, heads, mean_ap, what_is_kept
 from machine import conditions
 from ort_quantiser import LAYERS, Reader, Settings, prepare, quantise
 
@@ -30,7 +30,6 @@ from calibration.qdq import Choice
 from hardnet_deploy.data.image_lists import ImageList, open_images
 from hardnet_deploy.data.sources import open_data
 from hardnet_deploy.engines.ort_build import inspect, optimise
-from hardnet_deploy.evaluate.bootstrap import paired_drop
 from hardnet_deploy.evaluate.match_table import MatchTable
 from hardnet_deploy.evaluate.metrics import match_tables
 from hardnet_deploy.models import registry
@@ -116,18 +115,13 @@ def main() -> None:
         rows: list[dict[str, Any]] = []
         for variant in chain(ours(quantiser), peers(engine, quantiser, images, folder)):
             found = tables(variant.model)
-            drop = paired_drop(reference, found, dataset.metric, kind="relative")
-            assert drop is not None
             optimised = inspect(optimise(variant.model), {})
             rows.append(
                 {
                     "row": variant.row,
                     "quantiser": variant.quantiser,
                     "settings": variant.settings,
-                    "mAP": mean_ap(found),
-                    "kept": 1 - drop.drop,
-                    "kept_at_least_95": 1 - drop.at_most,
-                    "kept_interval_95": [1 - bound for bound in reversed(drop.two_sided)],
+                    **what_is_kept(reference, found, dataset.metric),
                     "integer_convolutions": optimised.integer_convolutions,
                     "float_convolutions": len(optimised.float_convolutions),
                     "bytes": variant.model.ByteSize(),
