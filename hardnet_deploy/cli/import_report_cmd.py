@@ -45,7 +45,12 @@ def import_report(
     ] = None,
     date: Annotated[str | None, typer.Option("--date", help="As 2026-11-21.", rich_help_panel=TRTEXEC)] = None,
     engine: Annotated[
-        Path | None, typer.Option("--engine", help="The engine that was timed.", rich_help_panel=TRTEXEC)
+        Path | None,
+        typer.Option(
+            "--engine",
+            help="The engine that was timed; without it nothing of the kit is filed.",
+            rich_help_panel=TRTEXEC,
+        ),
     ] = None,
     warm_up: Annotated[
         float | None,

@@ -25,10 +25,13 @@ import math
 import os
 import platform
 import re
+import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from datetime import datetime, timezone
@@ -76,6 +79,19 @@ class EngineError(Exception):
             "next": self.next_step,
             "exit_code": self.code,
         }
+
+
+@contextlib.contextmanager
+def _giving_back() -> Iterator[contextlib.ExitStack]:
+    """What is registered is done at the end, all of it, whatever of it fails; the fault that came first is told."""
+    rest = contextlib.ExitStack()
+    try:
+        yield rest
+    except BaseException:
+        with contextlib.suppress(EngineError):
+            rest.close()
+        raise
+    rest.close()
 
 
 # ----------------------------------------------------------------------------------------------------------- versions
@@ -502,7 +518,8 @@ class _Build:
         monitor = _monitor(trt, progress) if hasattr(trt, "IProgressMonitor") else None
         if monitor is not None:
             config.progress_monitor = monitor
-        memory = builder.build_serialized_network(network, config)
+        with _interrupts_after(monitor):
+            memory = builder.build_serialized_network(network, config)
         if monitor is not None and monitor.fault is not None:
             raise monitor.fault
         if memory is None or (self.calibrator is not None and self.calibrator.asked):
@@ -752,7 +769,10 @@ class _Build:
             self.notes.append(f"the plan could not be loaded to look at its layers: {_last_error(self._said())}")
             return None
         inspector = engine.create_engine_inspector()
-        return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+        text = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+        faults = _faults_in_layers(text)
+        self.notes += faults
+        return None if faults else text
 
 
 class _Origins:
@@ -824,6 +844,40 @@ def _monitor(trt: Any, progress: Optional[Callable[[str, int, int], None]]) -> A
     return Monitor()
 
 
+@contextlib.contextmanager
+def _interrupts_after(monitor: Any) -> Iterator[None]:
+    """Ctrl-C while TensorRT builds is raised when it has returned; a monitor also makes it return soon.
+
+    Python would raise it in the next callback, of the logger or the monitor, and TensorRT ends the process where an
+    exception leaves one.
+    """
+    pressed = []  # type: List[int]
+
+    def remember(number: int, _frame: Any) -> None:
+        pressed.append(number)
+        if monitor is not None and monitor.fault is None:
+            monitor.fault = KeyboardInterrupt()
+
+    with _on_interrupt(remember):
+        yield
+    if pressed and monitor is None:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _on_interrupt(handler: Any) -> Iterator[None]:
+    """Another handler of Ctrl-C, where Python's own is in place and this thread may say so."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 PRECISION_WORDS = (
     ("fp32", r"fp32|float32|\bfloat\b"),
     ("bf16", r"bf16|bfloat16"),
@@ -833,6 +887,15 @@ PRECISION_WORDS = (
     ("int64", r"int64"),
     ("bool", r"bool"),
 )
+
+
+def _faults_in_layers(text: str) -> List[str]:
+    """Why the inspector's text cannot be read, if so: no reason to lose a plan that took minutes."""
+    try:
+        layer_precisions(text)
+    except (ValueError, AttributeError, TypeError) as error:
+        return [f"what the engine inspector says of the layers cannot be read: {error}"]
+    return []
 
 
 def layer_precisions(text: Optional[str]) -> Dict[str, str]:
@@ -980,16 +1043,31 @@ def _cudart_names() -> Iterator[str]:
 
 
 def _load_cudart() -> Any:
+    why = ""
     for name in _cudart_names():
         try:
-            return ctypes.CDLL(name)
-        except OSError:
+            library = ctypes.CDLL(name)
+            library.cudaGetErrorString  # noqa: B018 - the question is whether it is there
+        except (OSError, AttributeError) as error:
+            why = str(error)
             continue
+        return library
+    named = os.environ.get("HARDNET_DEPLOY_CUDART")
+    if named:
+        raise EngineError(
+            f"HARDNET_DEPLOY_CUDART names {named}, which is no CUDA runtime library that can be loaded: {why}",
+            TARGET,
+            "correct it, or unset it: then pycuda and the usual places are tried",
+        )
     raise EngineError(
         "there is neither pycuda nor CUDA's runtime library (libcudart)",
         TARGET,
         "install CUDA, or name the library: HARDNET_DEPLOY_CUDART=/path/libcudart.so",
     )
+
+
+def _no_gpu_memory(said: Any) -> EngineError:
+    return EngineError(f"the GPU has no memory left ({said})", TARGET, "close other programs, or use a smaller batch")
 
 
 class Cudart(Cuda):
@@ -1016,9 +1094,7 @@ class Cudart(Cuda):
         self._library.cudaGetLastError()  # takes the error away, so that the next call does not report it again
         text = self._library.cudaGetErrorString(status).decode("utf-8", "replace")
         if status == 2:
-            raise EngineError(
-                f"the GPU has no memory left ({text})", TARGET, "close other programs, or use a smaller batch"
-            )
+            raise _no_gpu_memory(text)
         fix = "check the NVIDIA driver (nvidia-smi; on a Jetson: the JetPack version)" if status in (35, 100) else None
         raise EngineError(f"CUDA failed in {function}: {text} (error {status})", TARGET, fix)
 
@@ -1113,70 +1189,96 @@ class Cudart(Cuda):
 
 
 class PyCuda(Cuda):
-    """The same by pycuda, which hands out objects: they live here, their addresses are the handles."""
+    """The same by pycuda, which hands out objects: they live here, their addresses are the handles.
+
+    ``pycuda.driver.Error`` is the base of all that its driver calls raise, ``MemoryError`` one of it
+    (inducer/pycuda, src/wrapper/wrap_cudadrv.cpp). ``make_context`` makes the context current,
+    ``retain_primary_context`` does not; a context that is still on pycuda's stack when the process ends aborts it.
+    """
 
     name = "pycuda"
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
+        self._objects = {}  # type: Dict[int, Any]
         try:
             driver.init()
             self._device = driver.Device(0)
         except Exception as error:
             raise EngineError(f"pycuda finds no GPU: {error}", TARGET, "check the NVIDIA driver") from error
         primary = hasattr(self._device, "retain_primary_context")
-        self._context = self._device.retain_primary_context() if primary else self._device.make_context()
+        take = self._device.retain_primary_context if primary else self._device.make_context
+        self._context = self._call("taking the GPU", take)
         if primary:
-            self._context.push()
-        self._objects = {}  # type: Dict[int, Any]
+            with contextlib.ExitStack() as rest:
+                rest.callback(self._quietly, self._context.detach)
+                self._call("taking the GPU", self._context.push)
+                rest.pop_all()
+
+    def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except self._driver.Error as error:
+            if isinstance(error, self._driver.MemoryError):
+                raise _no_gpu_memory(error) from error
+            raise EngineError(f"CUDA failed in {what}: {error}", TARGET) from error
+
+    def _quietly(self, function: Callable[[], Any]) -> None:
+        with contextlib.suppress(self._driver.Error):
+            function()
 
     def _keep(self, thing: Any, handle: int) -> int:
         self._objects[handle] = thing
         return handle
 
+    def _thing(self, handle: int) -> Any:
+        if handle not in self._objects:
+            raise EngineError("CUDA has no such object: it was given back, or never made", TARGET)
+        return self._objects[handle]
+
+    def _take(self, handle: int) -> Any:
+        thing = self._thing(handle)
+        del self._objects[handle]
+        return thing
+
     def malloc(self, size: int) -> int:
-        try:
-            allocation = self._driver.mem_alloc(max(1, size))
-        except self._driver.MemoryError as error:
-            raise EngineError(
-                f"the GPU has no memory left ({error})", TARGET, "close other programs, or use a smaller batch"
-            ) from error
+        allocation = self._call("an allocation", self._driver.mem_alloc, max(1, size))
         return self._keep(allocation, int(allocation))
 
     def free(self, pointer: int) -> None:
-        self._objects.pop(pointer).free()
+        self._call("giving memory back", self._take(pointer).free)
 
     def to_device(self, pointer: int, array: Any, stream: int) -> None:
-        self._driver.memcpy_htod_async(pointer, array, self._objects[stream])
+        self._call("a copy to the GPU", self._driver.memcpy_htod_async, pointer, array, self._thing(stream))
 
     def to_host(self, array: Any, pointer: int, stream: int) -> None:
-        self._driver.memcpy_dtoh_async(array, pointer, self._objects[stream])
+        self._call("a copy from the GPU", self._driver.memcpy_dtoh_async, array, pointer, self._thing(stream))
 
     def stream(self) -> int:
-        stream = self._driver.Stream()
+        stream = self._call("making a stream", self._driver.Stream)
         return self._keep(stream, int(stream.handle))
 
     def destroy_stream(self, stream: int) -> None:
-        del self._objects[stream]
+        self._take(stream)
 
     def synchronize(self, stream: int) -> None:
-        self._objects[stream].synchronize()
+        self._call("waiting for the GPU", self._thing(stream).synchronize)
 
     def event(self) -> int:
-        event = self._driver.Event()
+        event = self._call("making an event", self._driver.Event)
         return self._keep(event, id(event))
 
     def record(self, event: int, stream: int) -> None:
-        self._objects[event].record(self._objects[stream])
+        self._call("recording an event", self._thing(event).record, self._thing(stream))
 
     def wait_event(self, event: int) -> None:
-        self._objects[event].synchronize()
+        self._call("waiting for the GPU", self._thing(event).synchronize)
 
     def elapsed_ms(self, start: int, end: int) -> float:
-        return float(self._objects[start].time_till(self._objects[end]))
+        return float(self._call("timing", self._thing(start).time_till, self._thing(end)))
 
     def destroy_event(self, event: int) -> None:
-        del self._objects[event]
+        self._take(event)
 
     def begin_capture(self, stream: int) -> None:
         raise EngineError(
@@ -1186,17 +1288,23 @@ class PyCuda(Cuda):
         )
 
     def device(self) -> Dict[str, Any]:
-        free, total = self._driver.mem_get_info()
+        free, total = self._call("asking for memory", self._driver.mem_get_info)
         return {
-            "name": self._device.name(),
-            "compute_capability": list(self._device.compute_capability()),
+            "name": self._call("asking for the name", self._device.name),
+            "compute_capability": list(self._call("asking for the GPU", self._device.compute_capability)),
             "memory_bytes": total,
             "free_bytes": free,
         }
 
     def close(self) -> None:
-        self._objects.clear()
-        self._context.pop()
+        """Give back what is left, and the context; a second call does nothing."""
+        self._objects.clear()  # while the context is current: their destructors need it
+        context, self._context = self._context, None
+        if context is None:
+            return
+        with contextlib.ExitStack() as rest:
+            rest.callback(self._call, "giving the GPU back", context.detach)
+            rest.callback(self._call, "giving the GPU back", context.pop)
 
 
 # ------------------------------------------------------------------------------------------------------------- engine
@@ -1286,11 +1394,10 @@ class Engine:
         start = len(self._logger.lines)
         with _starting(self._logger):
             self._runtime = trt.Runtime(self._logger)
-        try:
+        with _giving_back() as taken:
+            taken.callback(self.close)
             self._load(plan, start)
-        except BaseException:
-            self.close()
-            raise
+            taken.pop_all()
 
     def _load(self, plan: bytes, start: int) -> None:
         trt = self._trt
@@ -1327,20 +1434,28 @@ class Engine:
         return self
 
     def __exit__(self, *fault: Any) -> None:
-        self.close()
+        with contextlib.ExitStack() as quiet:
+            if fault[0] is not None:
+                quiet.enter_context(contextlib.suppress(EngineError))  # the first fault is the one to tell
+            self.close()
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""
-        self._context = self._api = None
-        self._engine = None
-        self._runtime = None
         buffers, self._buffers = self._buffers, {}
         stream, self._stream = self._stream, None
-        with contextlib.ExitStack() as rest:  # frees the rest where one free fails
+        with contextlib.ExitStack() as rest:  # from the last to the first, and the others where one fails
             if stream is not None:
                 rest.callback(self._cuda.destroy_stream, stream)
             for pointer, _ in buffers.values():
                 rest.callback(self._cuda.free, pointer)
+            rest.callback(self._forget)
+            if stream is not None:
+                rest.callback(self._cuda.synchronize, stream)  # a fault may have left something running
+
+    def _forget(self) -> None:
+        self._context = self._api = None
+        self._engine = None
+        self._runtime = None
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run one batch.
@@ -1355,12 +1470,14 @@ class Engine:
             EngineError: Names, types or shapes that do not fit (2); nothing ran then. A failed execution (4).
         """
         results, arrays = self._prepare(feeds)
-        for name, array in arrays.items():
-            self._cuda.to_device(self._buffers[name][0], array, self._open_stream())
-        self._enqueue()
-        for name, result in results.items():
-            self._cuda.to_host(result, self._buffers[name][0], self._open_stream())
-        self._cuda.synchronize(self._open_stream())
+        cuda, stream = self._cuda, self._open_stream()
+        with _giving_back() as rest:
+            rest.callback(cuda.synchronize, stream)  # on every path: the arrays live no longer
+            for name, array in arrays.items():
+                cuda.to_device(self._buffers[name][0], array, stream)
+            self._enqueue()
+            for name, result in results.items():
+                cuda.to_host(result, self._buffers[name][0], stream)
         return results
 
     def bench(
@@ -1399,14 +1516,18 @@ class Engine:
         names = ["h2d_ms", "gpu_compute_ms", "d2h_ms"] if transfers else ["gpu_compute_ms"]
         times = {name: [] for name in ["enqueue_ms", *names]}  # type: Dict[str, List[float]]
         graph = None  # type: Optional[int]
-        events = []  # type: List[List[int]]
-        try:
-            for _ in range(2):
-                events.append([])
-                for _ in range(len(names) + 1):
-                    events[-1].append(cuda.event())
+        with _giving_back() as rest:
+
+            def event() -> int:
+                made = cuda.event()
+                rest.callback(cuda.destroy_event, made)
+                return made
+
+            events = [[event() for _ in range(len(names) + 1)] for _ in range(2)]
             if cuda_graph:
                 graph = self._capture()
+                rest.callback(cuda.destroy_graph, graph)
+            rest.callback(cuda.synchronize, stream)  # first of all: nothing may run when the others go
 
             def start(marks: List[int]) -> None:
                 cuda.record(marks[0], stream)
@@ -1435,13 +1556,6 @@ class Engine:
             for values in times.values():
                 del values[:]
             _keep_busy(start, finish, events, lambda done, ms: done >= iterations and ms >= duration_ms)
-        finally:
-            with contextlib.ExitStack() as rest:  # frees the rest where one free fails
-                for mark in [mark for marks in events for mark in marks]:
-                    rest.callback(cuda.destroy_event, mark)
-                if graph is not None:
-                    rest.callback(cuda.destroy_graph, graph)
-                rest.callback(cuda.synchronize, stream)
         return times
 
     def profile(self, feeds: Arrays, iterations: int = 10) -> Dict[str, List[float]]:
@@ -1538,7 +1652,7 @@ class Engine:
         return self._cuda.end_capture(stream)
 
 
-BUILD_HERE = "build it here: python3 run_engine.py build MODEL.onnx"
+BUILD_HERE = "build it here: python3 run_engine.py build MODEL.onnx (in a kit: build)"
 
 
 def _keep_busy(
@@ -1602,13 +1716,17 @@ def read_image(path: str) -> Any:
     kind = Path(path).suffix.lower()
     try:
         if kind == ".npy":
-            image = np.load(path, allow_pickle=False)
+            image = read_arrays(path)
         elif kind == ".ppm":
             image = _read_ppm(Path(path).read_bytes())
         else:
             image = _read_picture(path)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (EngineError, MemoryError):
+        raise
+    except Exception as error:  # a decoder fails in many ways
         raise EngineError(f"{path} cannot be read: {error}", UNREADABLE, "check the file") from error
+    if isinstance(image, dict):
+        raise EngineError(f"{path} holds {len(image)} arrays, not an image", UNREADABLE, "give uint8 [H, W, 3], RGB")
     if image is None or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         got = "nothing" if image is None else f"{image.dtype} {image.shape}"
         raise EngineError(f"{path} holds {got}, not an image", UNREADABLE, "give uint8 [H, W, 3], RGB")
@@ -1647,7 +1765,19 @@ def _read_picture(path: str) -> Any:
         image = cv2.imread(path, cv2.IMREAD_COLOR)
         return None if image is None else image[:, :, ::-1]
     with Image.open(path) as picture:
-        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        if hasattr(ImageOps, "exif_transpose"):
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        tags = picture._getexif() if hasattr(picture, "_getexif") else None  # Pillow before 6: Ubuntu 18.04 has 5.1
+        return _upright(np.array(picture.convert("RGB")), (tags or {}).get(0x0112, 1))
+
+
+def _upright(image: Any, orientation: int) -> Any:
+    """A picture as it is meant to be seen; the orientation is that of EXIF 2.3, tag 0x0112."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return image[::rows, ::columns]
 
 
 def resize_inter_linear(image: Any, width: int, height: int) -> Any:
@@ -1888,13 +2018,99 @@ def read_artifact(path: Any, *, trust: bool = False) -> Tuple[bytes, Optional[Di
     return content, manifest, "taken although it " + what
 
 
+def need_numpy() -> None:
+    """Say in words that NumPy is missing, before anything long runs.
+
+    Raises:
+        EngineError: It is, or does not work.
+    """
+    try:
+        import numpy as np  # noqa: F401 - whether it is there
+    except ImportError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise EngineError(
+            f"NumPy cannot be imported: {reason}",
+            TARGET,
+            "install it: sudo apt-get install python3-numpy (elsewhere: python3 -m pip install numpy)",
+        ) from error
+
+
+def read_arrays(path: Any, content: Optional[bytes] = None) -> Any:
+    """The array of a ``.npy``, or the arrays of a ``.npz`` by name; nothing pickled is ever loaded.
+
+    Args:
+        path: The file.
+        content: Its bytes, where they were read before.
+
+    Raises:
+        EngineError: It cannot be read, is damaged, or holds something else.
+    """
+    import io
+
+    import numpy as np
+
+    content = read_file(path) if content is None else content
+    again = "write it again with numpy.save or numpy.savez, numbers only; if it was copied, copy it again"
+    if not content.startswith((b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")):
+        what = "it is no .npy or .npz, and nothing else is loaded from it" if content else "it is empty"
+        raise EngineError(f"{path} cannot be read: {what}", UNREADABLE, again)
+    try:
+        found = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            arrays = {name: found[name] for name in found.files}
+    except Exception as error:  # zipfile, zlib, struct, tokenize and NumPy each have their own
+        reason = str(error) or type(error).__name__
+        raise EngineError(f"{path} cannot be read: {reason}", UNREADABLE, again) from error
+    strange = sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray))
+    if strange:
+        raise EngineError(f"{path} cannot be read: '{strange[0]}' in it is no array", UNREADABLE, again)
+    return arrays
+
+
+def own_folder() -> Path:
+    """Where this script lies: a kit has its own copy."""
+    return Path(__file__).resolve().parent
+
+
+def kit_folder(named: Optional[str], otherwise: str) -> Path:
+    """The kit that is meant: the one named, else the one this script lies in, else the current folder.
+
+    Args:
+        named: ``--kit``.
+        otherwise: What to do where there is none.
+
+    Raises:
+        EngineError: None is named, and there is none in either place.
+    """
+    if named:
+        return Path(named)
+    own = own_folder()
+    for folder in (own, Path()):
+        if (folder / "kit.json").exists():
+            if folder.resolve() != Path().resolve():
+                say(f"kit: {folder}")
+            return folder
+    raise EngineError(f"there is no kit here: neither {own} nor the current folder has a kit.json", USAGE, otherwise)
+
+
+def command_line(*words: str) -> str:
+    """How this script was called, with other words."""
+    called = sys.argv[0] if Path(sys.argv[0]).name == "run_engine.py" else "run_engine.py"
+    return " ".join(["python3", *(shlex.quote(word) for word in (called, *words))])
+
+
+ANEW = "write the kit again: hardnet-deploy kit"
+
+
 class Kit:
     """The folder that a host wrote for this device: ``kit.json`` and the files it names with their hashes."""
 
     NEEDED = ("onnx", "settings", "preprocess", "samples", "tolerances")
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Any) -> None:
+        self.folder = Path(str(folder))
         path = self.folder / "kit.json"
         if not path.exists():
             raise EngineError(
@@ -1912,7 +2128,7 @@ class Kit:
             )
         missing = [key for key in self.NEEDED if key not in self.record]
         if missing:
-            raise EngineError(f"{path} lacks {', '.join(missing)}", MISMATCH, "write the kit again")
+            raise EngineError(f"{path} lacks {', '.join(missing)}", MISMATCH, ANEW)
         self.engine = self.folder / "model.engine"
 
     def read(self, entry: Dict[str, str]) -> bytes:
@@ -1937,14 +2153,38 @@ class Kit:
                 settings[key] = json.loads(content.decode())["dynamic_ranges"] if key == "dynamic_ranges" else content
         return settings
 
+    def built(self) -> Path:
+        """The engine that ``build`` made here.
+
+        Raises:
+            EngineError: There is none yet.
+        """
+        if not self.engine.exists():
+            raise EngineError(
+                f"the kit has no engine yet: {self.engine} is not there",
+                UNREADABLE,
+                f"build it: {command_line('build', '--kit', str(self.folder))}",
+            )
+        return self.engine
+
     def arrays(self, which: str) -> Arrays:
         """``inputs``: ``pixels``; ``reference``: see :func:`compare`."""
-        import io
+        entry = self.record["samples"][which]
+        found = read_arrays(self.folder / entry["file"], self.read(entry))
+        if not isinstance(found, dict):
+            raise EngineError(f"{self.folder / entry['file']} holds one array, not several by name", MISMATCH, ANEW)
+        return found
 
-        import numpy as np
+    def pixels(self) -> Any:
+        """The samples, uint8 [n, 3, S, S].
 
-        with np.load(io.BytesIO(self.read(self.record["samples"][which])), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        Raises:
+            EngineError: They are something else.
+        """
+        found = self.arrays("inputs").get("pixels")
+        if found is None or str(found.dtype) != "uint8" or found.ndim != 4 or not len(found):
+            raise EngineError(f"the kit in {self.folder} has no samples to feed", MISMATCH, ANEW)
+        return found
 
 
 # ------------------------------------------------------------------------------------------------------------- parity
@@ -1965,7 +2205,7 @@ def compare(engine: Engine, kit: Kit) -> Dict[str, Any]:
     """
     import numpy as np
 
-    pixels, reference = kit.arrays("inputs")["pixels"], kit.arrays("reference")
+    pixels, reference = kit.pixels(), kit.arrays("reference")
     tolerances, thresholds = kit.record["tolerances"], kit.record.get("thresholds")
     shown = float(tolerances.get("shown_score", 0.3))
     bounds = tolerances.get("shown") or tolerances.get("detections")
@@ -1987,7 +2227,13 @@ def compare(engine: Engine, kit: Kit) -> Dict[str, Any]:
         expected = reference.get(f"detections_{index}")
         if expected is not None and bounds:
             expected = np.asarray(expected, np.float64).reshape(-1, 6)
-            found = to_detections(outputs, thresholds)[0]
+            try:
+                found = to_detections(outputs, thresholds)[0]
+            except EngineError as error:
+                if error.code != UNREADABLE:
+                    raise
+                failures.append(f"sample {index}: {error.what}")
+                found = np.zeros((0, 6))
             pairs = match(expected, found, float(bounds["iou"]))
             differences = [abs(expected[one, 5] - found[other, 5]) for one, other, _ in pairs]
             alike = [pair for pair, gap in zip(pairs, differences) if gap <= bounds["score"]]
@@ -2094,12 +2340,14 @@ def _too_few(key: str, counts: Sequence[int], rule: Optional[Dict[str, Any]], sh
 PROTOCOL = {"warm_up_ms": 200, "iterations": 300, "duration_ms": 0, "cuda_graph": False}
 LARGEST_COV = 2.5
 BOUNDARY = "GPU compute, inputs resident, NMS in"
+REPORT, PREVIOUS_REPORT = "report.json", "report.previous.json"
 
 
 def summarise(values: Sequence[float]) -> Dict[str, Any]:
-    """Median, mean, 99th percentile, extremes and coefficient of variation of times in milliseconds.
+    """Median, mean, percentiles, extremes and coefficient of variation of times in milliseconds.
 
-    More than 2.5 % of variation is unstable, as trtexec says.
+    Quantiles are interpolated linearly at place q (n - 1), as NumPy's are. More than 2.5 % of variation (the standard
+    deviation over n by the mean) is unstable.
     """
     ordered = sorted(values)
     mean = sum(ordered) / len(ordered)
@@ -2108,6 +2356,8 @@ def summarise(values: Sequence[float]) -> Dict[str, Any]:
     return {
         "median": _quantile(ordered, 0.5),
         "mean": mean,
+        "p90": _quantile(ordered, 0.9),
+        "p95": _quantile(ordered, 0.95),
         "p99": _quantile(ordered, 0.99),
         "min": ordered[0],
         "max": ordered[-1],
@@ -2124,15 +2374,22 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def measure(engine: Engine, feeds: Arrays, protocol: Dict[str, Any], fed: str) -> Dict[str, Any]:
-    """The ``timing`` block of ``report.json``; ``fed`` says what the inputs are, as the NMS's time depends on them."""
+    """The ``timing`` block of ``report.json``; ``fed`` says what the inputs are, as the NMS's time depends on them.
+
+    ``conditions`` are of just before the warm-up and just after the last run, and stand there where any can be read.
+    """
     used = dict(PROTOCOL)  # type: Dict[str, Any]
     used.update({key: value for key, value in protocol.items() if key in PROTOCOL})
+    before = read_conditions()
     times = engine.bench(feeds, **used)
+    after = read_conditions()
     names = {entry["name"] for entry in engine.outputs}
     boundary = BOUNDARY if set(DETECTION_OUTPUTS) <= names else BOUNDARY.replace("NMS in", "NMS out")
     block = {"protocol": dict(protocol, **used), "inputs": fed, "boundary": boundary}  # type: Dict[str, Any]
     block.update(times)
     block.update(summarise(times["gpu_compute_ms"]))
+    if before or after:
+        block["conditions"] = {"before": before, "after": after}
     return block
 
 
@@ -2148,22 +2405,83 @@ def read_device(cuda: Cuda) -> Dict[str, Any]:
 
 def power_mode() -> Optional[str]:
     """Of a Jetson, as ``nvpmodel -q`` says; None elsewhere."""
-    program = shutil.which("nvpmodel")
-    if program is None:
-        return None
+    found = re.search(r"NV Power Mode:\s*(\S+)", _asked("nvpmodel", "-q"))
+    return found.group(1) if found else None
+
+
+def _asked(program: str, *options: str) -> str:
+    """What a program says; nothing where it is not there, or does not answer."""
+    place = shutil.which(program)
+    if place is None:
+        return ""
     try:
         done = subprocess.run(
-            [program, "-q"],
+            [place, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
             timeout=10,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = re.search(r"NV Power Mode:\s*(\S+)", done.stdout)
-    return found.group(1) if found else None
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    return str(done.stdout)
+
+
+SYSTEM = Path("/sys")
+ASKED_OF_DRIVER = (
+    ("gpu_temperature_c", "temperature.gpu"),
+    ("gpu_mhz", "clocks.sm"),
+    ("gpu_memory_mhz", "clocks.mem"),
+)
+
+
+def read_conditions() -> Dict[str, Any]:
+    """What times depend on beside the engine, as far as it can be read; empty where nothing can.
+
+    ``temperature_c`` by the kernel's thermal zone; ``gpu_mhz`` with ``gpu_min_mhz`` and ``gpu_max_mhz`` of a Jetson,
+    all equal where the clock is locked (L4T: /sys/class/devfreq/57000000.gpu); ``cpu_mhz`` of the first core; of a
+    card, where there is only one, what ``nvidia-smi`` says.
+    """
+    found = {}  # type: Dict[str, Any]
+    zones = sorted((SYSTEM / "class/thermal").glob("thermal_zone*"))
+    temperatures = {}
+    for zone in zones:
+        milli = _number_in(zone / "temp")
+        if milli is not None:
+            kind = _text_in(zone / "type") or zone.name
+            temperatures[f"{kind} ({zone.name})" if kind in temperatures else kind] = milli / 1000
+    if temperatures:
+        found["temperature_c"] = temperatures
+    places = [("cpu_mhz", SYSTEM / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1e3)]
+    for gpu in sorted((SYSTEM / "class/devfreq").glob("*.gpu"))[:1]:
+        places += [
+            (name, gpu / file, 1e6)
+            for name, file in (("gpu_mhz", "cur_freq"), ("gpu_min_mhz", "min_freq"), ("gpu_max_mhz", "max_freq"))
+        ]
+    for name, path, unit in places:
+        value = _number_in(path)
+        if value is not None:
+            found[name] = value / unit
+    query = "--query-gpu=" + ",".join(field for _, field in ASKED_OF_DRIVER)
+    cards = _asked("nvidia-smi", query, "--format=csv,noheader,nounits").strip().splitlines()
+    answers = cards[0].split(",") if len(cards) == 1 else []
+    for (name, _), answer in zip(ASKED_OF_DRIVER, answers):
+        if re.match(r"\d+(\.\d+)?$", answer.strip()):
+            found[name] = float(answer)
+    return found
+
+
+def _text_in(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _number_in(path: Path) -> Optional[float]:
+    text = _text_in(path)
+    return float(text) if re.match(r"-?\d+$", text) else None
 
 
 def free_memory() -> Optional[int]:
@@ -2176,6 +2494,31 @@ def free_memory() -> Optional[int]:
     if "MemAvailable" not in found:
         return None
     return 1024 * (int(found["MemAvailable"]) + int(found.get("SwapFree", 0)))
+
+
+def warn_of_room(kit: Kit, output: Path) -> None:
+    """Say where a build may not find the memory or the disk that the kit's estimate has."""
+    estimate = kit.record.get("estimate") or {}
+    memory, available = estimate.get("build_memory_bytes"), free_memory()
+    if memory and available is not None and available < memory:
+        say(
+            f"warning: the build may need {memory // MIB} MiB, {available // MIB} MiB of memory and swap are free: "
+            "add swap, or close other programs"
+        )
+    disk = estimate.get("disk_bytes")
+    if not disk:
+        return
+    try:
+        written = {kit.engine.name, kit.engine.name + ".json", REPORT}
+        here = sum(path.stat().st_size for path in kit.folder.rglob("*") if path.is_file() and path.name not in written)
+        free = shutil.disk_usage(str(output.resolve().parent)).free
+    except OSError:
+        return
+    if free < disk - here:
+        say(
+            f"warning: the build may write {(disk - here) // MIB} MiB, {free // MIB} MiB of disk are free in "
+            f"{output.resolve().parent}: make room first"
+        )
 
 
 def open_tensorrt() -> Any:
@@ -2252,22 +2595,32 @@ def opened() -> Iterator[Tuple[Any, Cuda]]:
     """The tensorrt module and the GPU, which is given back."""
     trt = open_tensorrt()
     cuda = open_cuda()
-    try:
+    with _giving_back() as rest:
+        rest.callback(cuda.close)
         yield trt, cuda
-    finally:
-        cuda.close()
 
 
 @contextlib.contextmanager
 def loaded(path: Any, *, trust: bool) -> Iterator[Tuple[Engine, Dict[str, Any], Any, Cuda]]:
-    """An engine file, ready to run: engine, manifest, tensorrt module, GPU."""
+    """An engine file, ready to run: engine, manifest, tensorrt module, GPU.
+
+    The manifest's ``sha256`` is that of the file, and ``trusted`` says what ``trust`` let pass.
+    """
     plan, manifest, warning = read_artifact(path, trust=trust)
     if warning:
         say(f"warning: {path} {warning}")
+    record = dict(manifest or {}, sha256=sha256(plan))
+    if warning:
+        record["trusted"] = warning
     with opened() as (trt, cuda), Engine(trt, cuda, plan, manifest) as engine:
         if engine.warning:
             say(f"warning: {path}: {engine.warning}")
-        yield engine, manifest or {}, trt, cuda
+        yield engine, record, trt, cuda
+
+
+def _marked(document: Dict[str, Any], manifest: Dict[str, Any]) -> Dict[str, Any]:
+    """A result, which says where its engine was taken without a matching manifest."""
+    return dict(document, trusted=manifest["trusted"]) if "trusted" in manifest else document
 
 
 def say(text: str) -> None:
@@ -2327,9 +2680,21 @@ def _bytes_of(text: str) -> int:
     return int(float(found.group(1)) * 1024 ** " KMG".index(found.group(2).upper() or " "))
 
 
+def _count_of(text: str) -> int:
+    if not re.match(r"[1-9]\d{0,8}$", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of runs")
+    return int(text)
+
+
+def _duration_of(text: str) -> float:
+    if not re.match(r"\d{1,9}(\.\d+)?$", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no time in milliseconds")
+    return float(text)
+
+
 def _settings_of(options: Any) -> Dict[str, Any]:
     settings = {
-        "precision": options.precision,
+        "precision": options.precision or "fp32",
         "typed": options.typed,
         "workspace_bytes": options.workspace,
         "timing_cache_locked": options.locked,
@@ -2337,7 +2702,7 @@ def _settings_of(options: Any) -> Dict[str, Any]:
     if options.cache:
         settings["calibration_cache"] = read_file(options.cache)
     if options.ranges:
-        settings["dynamic_ranges"] = read_json(options.ranges).get("dynamic_ranges")
+        settings["dynamic_ranges"] = _ranges_in(options.ranges)
     for key, names in (("fp32_layers", options.fp32_layers), ("fp32_outputs", options.fp32_outputs)):
         if names:
             settings[key] = names.split(",")
@@ -2345,18 +2710,49 @@ def _settings_of(options: Any) -> Dict[str, Any]:
         if not re.match(r"\d+,\d+,\d+$", options.batch):
             raise EngineError(f"--batch {options.batch} is no range", USAGE, "give --batch MIN,OPT,MAX")
         settings["batch"] = [int(size) for size in options.batch.split(",")]
+    settings.update(_timing_cache_of(options))
+    return settings
+
+
+def _timing_cache_of(options: Any) -> Dict[str, Any]:
+    """What belongs to this device alone, and so goes beside a kit's settings too."""
+    settings = {"timing_cache_locked": options.locked}  # type: Dict[str, Any]
     if options.timing_cache and Path(options.timing_cache).exists():
         settings["timing_cache"] = read_file(options.timing_cache)
     return settings
 
 
+def _ranges_in(path: str) -> Dict[str, List[float]]:
+    ranges = read_json(path).get("dynamic_ranges")
+    if not isinstance(ranges, dict) or not ranges:
+        raise EngineError(f"{path} has no 'dynamic_ranges'", UNREADABLE, "write it with hardnet-deploy calibrate")
+    for name, pair in ranges.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, (int, float)) for side in pair)):
+            raise EngineError(
+                f"{path}: the range of '{name}' is no [low, high]", UNREADABLE, "write it with hardnet-deploy calibrate"
+            )
+    return ranges
+
+
 def build_file(
-    source: Path, output: Path, settings: Dict[str, Any], *, trust: bool, target: Optional[str], command: Sequence[str]
+    source: Path,
+    output: Path,
+    settings: Dict[str, Any],
+    *,
+    trust: bool,
+    target: Optional[str],
+    command: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """Build a plan from an ONNX file and write it with its manifest; what was built, with ``seconds``."""
+    """Build a plan from an ONNX file and write it with its manifest; what was built, with ``seconds``.
+
+    ``notes`` stand before those of the build.
+    """
     content, manifest, warning = read_artifact(source, trust=trust)
+    notes = list(notes)
     if warning:
         say(f"warning: {source} {warning}")
+        notes.append(f"{source.name} was {warning}")
     shown = []  # type: List[str]
 
     def progress(title: str, done: int, total: int) -> None:
@@ -2368,7 +2764,11 @@ def build_file(
         device = cuda.device()
         say(f"building for {_gpu_text(device)} with TensorRT {trt.__version__}; this takes minutes")
         began = time.perf_counter()
-        built = build(trt, content, settings, progress=progress)
+        with contextlib.ExitStack() as once:
+            if family(trt).startswith("8."):  # no IProgressMonitor: nothing stops a build but the end of the process
+                once.enter_context(_on_interrupt(signal.SIG_DFL))
+            built = build(trt, content, settings, progress=progress)
+        built["notes"] = notes + built["notes"]
         built["seconds"] = time.perf_counter() - began
         if shown:
             say("")
@@ -2378,19 +2778,50 @@ def build_file(
     return dict(built, manifest=record, device=device)
 
 
+def _kit_settings(kit: Kit, options: Any) -> Tuple[Dict[str, Any], List[str]]:
+    """The kit's build settings with the workspace that this device is given, and a sentence on it."""
+    settings, notes = kit.settings(), []  # type: Dict[str, Any], List[str]
+    if options.workspace is not None and options.workspace != settings.get("workspace_bytes"):
+        kits = settings.get("workspace_bytes")
+        notes.append(
+            "the workspace is {:g} MiB by command line, the kit has {}".format(
+                options.workspace / MIB, f"{kits / MIB:g} MiB" if kits else "no limit"
+            )
+        )
+        settings["workspace_bytes"] = options.workspace
+    return settings, notes
+
+
 def run_build(options: Any) -> Dict[str, Any]:
     """``build``."""
-    if bool(options.onnx) == bool(options.kit):
-        raise EngineError("name one of: an ONNX file, or --kit DIR", USAGE)
-    if options.kit:
-        kit = Kit(options.kit)
+    if options.onnx and options.kit:
+        raise EngineError("an ONNX file and a kit are named", USAGE, "name one of them")
+    if options.onnx:
+        source, output = Path(options.onnx), Path(options.output or str(Path(options.onnx).with_suffix(".engine")))
+        settings, target, notes = _settings_of(options), None, []  # type: Dict[str, Any], Optional[str], List[str]
+    else:
+        folder = kit_folder(options.kit, "python3 run_engine.py build MODEL.onnx, or give a kit's folder: --kit DIR")
+        decided = [
+            "--" + name.replace("_", "-")
+            for name in ("precision", "typed", "cache", "ranges", "fp32_layers", "fp32_outputs", "batch")
+            if getattr(options, name)
+        ]
+        if decided:
+            raise EngineError(
+                f"the kit in {folder} decides how it is built: {', '.join(decided)} cannot be given with it",
+                USAGE,
+                "leave it out, or name the ONNX file instead of the kit",
+            )
+        kit = Kit(folder)
         kit.read(kit.record["onnx"])
         source, output = kit.folder / kit.record["onnx"]["file"], Path(options.output or str(kit.engine))
-        settings, target = kit.settings(), kit.record.get("target")
-    else:
-        source, output = Path(options.onnx), Path(options.output or str(Path(options.onnx).with_suffix(".engine")))
-        settings, target = _settings_of(options), None
-    built = build_file(source, output, settings, trust=options.trust, target=target, command=options.command_line)
+        settings, notes = _kit_settings(kit, options)
+        settings.update(_timing_cache_of(options))
+        target = kit.record.get("target")
+        warn_of_room(kit, output)
+    built = build_file(
+        source, output, settings, trust=options.trust, target=target, command=options.command_line, notes=notes
+    )
     if options.timing_cache and built["timing_cache"]:
         write_file(options.timing_cache, built["timing_cache"])
     if options.layers and built["layers"]:
@@ -2404,28 +2835,26 @@ def run_run(options: Any) -> Dict[str, Any]:
     """``run``."""
     import io
 
+    need_numpy()
     import numpy as np
 
-    with loaded(options.engine, trust=options.trust) as (engine, _, _, _):
-        try:
-            given = np.load(io.BytesIO(read_file(options.input)), allow_pickle=False)
-        except ValueError as error:
-            raise EngineError(f"{options.input} is no .npy or .npz: {error}", UNREADABLE) from error
-        single = isinstance(given, np.ndarray)
-        feeds = {engine.inputs[0]["name"]: given} if single else {name: given[name] for name in given.files}
-        outputs = engine.infer(feeds)
+    given = read_arrays(options.input)
+    with loaded(options.engine, trust=options.trust) as (engine, manifest, _, _):
+        outputs = engine.infer(given if isinstance(given, dict) else {engine.inputs[0]["name"]: given})
     if options.output:
         stored = io.BytesIO()
         np.savez(stored, **outputs)
         write_file(options.output, stored.getvalue())
-    return {
+    document = {
         "engine": options.engine,
         "outputs": {name: {"dtype": str(value.dtype), "shape": list(value.shape)} for name, value in outputs.items()},
     }
+    return _marked(document, manifest)
 
 
 def run_detect(options: Any) -> Dict[str, Any]:
     """``detect``."""
+    need_numpy()
     results = []
     with loaded(options.engine, trust=options.trust) as (engine, manifest, _, _):
         if not manifest.get("preprocess"):
@@ -2453,21 +2882,23 @@ def run_detect(options: Any) -> Dict[str, Any]:
                 if row[5] >= options.score_threshold
             ]
             results.append({"image": path, "width": width, "height": height, "detections": found})
-    return {"engine": options.engine, "images": results}
+    return _marked({"engine": options.engine, "images": results}, manifest)
 
 
 def run_parity(options: Any) -> Dict[str, Any]:
     """``parity``."""
-    kit = Kit(options.kit)
-    with loaded(options.engine or kit.engine, trust=options.trust) as (engine, _, _, _):
-        return compare(engine, kit)
+    need_numpy()
+    kit = Kit(kit_folder(options.kit, "give a kit's folder: python3 run_engine.py parity --kit DIR"))
+    with loaded(options.engine or kit.built(), trust=options.trust) as (engine, manifest, _, _):
+        return _marked(compare(engine, kit), manifest)
 
 
 def run_bench(options: Any) -> Dict[str, Any]:
     """``bench``."""
-    kit = Kit(options.kit) if options.kit else None
-    if kit is None and not options.engine:
-        raise EngineError("name an engine file, or --kit DIR", USAGE)
+    need_numpy()
+    kit = None
+    if options.kit or not options.engine:
+        kit = Kit(kit_folder(options.kit, "python3 run_engine.py bench F.engine, or give a kit's folder: --kit DIR"))
     protocol = dict(kit.record.get("protocol") or {}) if kit else {}
     asked = {
         "warm_up_ms": options.warm_up,
@@ -2476,25 +2907,25 @@ def run_bench(options: Any) -> Dict[str, Any]:
         "cuda_graph": options.cuda_graph or None,
     }
     protocol.update({key: value for key, value in asked.items() if value is not None})
-    with loaded(options.engine or (kit and kit.engine), trust=options.trust) as (engine, manifest, trt, cuda):
-        preprocess = kit.record["preprocess"] if kit else manifest.get("preprocess")
-        feeds, fed = _bench_feeds(engine, kit, preprocess)
-        block = measure(engine, feeds, protocol, fed)
-        return {
-            "engine": str(options.engine or (kit and kit.engine)),
-            "sha256": manifest.get("sha256"),
+    path = options.engine or (kit and kit.built())
+    with loaded(path, trust=options.trust) as (engine, manifest, trt, cuda):
+        feeds, fed = _bench_feeds(engine, kit, manifest.get("preprocess"))
+        document = {
+            "engine": str(path),
+            "sha256": manifest["sha256"],
             "device": read_device(cuda),
             "tensorrt": str(trt.__version__),
             "cuda_layer": cuda.name,
-            "timing": block,
+            "timing": measure(engine, feeds, protocol, fed),
         }
+        return _marked(document, manifest)
 
 
 def _bench_feeds(engine: Engine, kit: Optional[Kit], preprocess: Optional[Dict[str, Any]]) -> Tuple[Arrays, str]:
     import numpy as np
 
     if kit is not None:
-        return feeds_of(engine, kit.arrays("inputs")["pixels"][:1], kit.record["preprocess"]), "sample 0 of the kit"
+        return feeds_of(engine, kit.pixels()[:1], kit.record["preprocess"]), "sample 0 of the kit"
     shape = [max(1, size) for size in engine.inputs[0]["shape"]]
     noise = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
     if preprocess:
@@ -2509,19 +2940,22 @@ def run_info(options: Any) -> Dict[str, Any]:
 
 def run_all(options: Any) -> Dict[str, Any]:
     """``all``: build, parity, timing and ``report.json``."""
-    kit = Kit(options.kit)
+    folder = kit_folder(options.kit, "give a kit's folder: python3 run_engine.py all --kit DIR")
+    _set_aside(folder / REPORT, folder / PREVIOUS_REPORT)
+    need_numpy()
+    kit = Kit(folder)
     kit.read(kit.record["onnx"])
-    needed = (kit.record.get("estimate") or {}).get("build_memory_bytes")
-    available = free_memory()
-    if needed and available is not None and available < needed:
-        say(f"warning: the build may need {needed // MIB} MiB, {available // MIB} MiB of memory and swap are free")
+    settings, notes = _kit_settings(kit, options)
+    kit.pixels()
+    warn_of_room(kit, kit.engine)
     built = build_file(
         kit.folder / kit.record["onnx"]["file"],
         kit.engine,
-        kit.settings(),
+        settings,
         trust=options.trust,
         target=kit.record.get("target"),
         command=options.command_line,
+        notes=notes,
     )
     with loaded(kit.engine, trust=False) as (engine, manifest, trt, cuda):
         say("comparing with PyTorch's references")
@@ -2553,8 +2987,21 @@ def run_all(options: Any) -> Dict[str, Any]:
             "parity": parity,
             "timing": timing,
         }
-    write_file(kit.folder / "report.json", json_bytes(report))
-    return dict(report, report=str(kit.folder / "report.json"))
+    write_file(folder / REPORT, json_bytes(report))
+    return dict(report, report=str(folder / REPORT))
+
+
+def _set_aside(path: Path, previous: Path) -> None:
+    """An earlier report does not stand where this run's will: it may fail, and then there is none."""
+    if not path.exists():
+        return
+    try:
+        path.replace(previous)
+    except OSError as error:
+        raise EngineError(
+            f"{path} is of an earlier run and cannot be moved away: {error.strerror}", UNREADABLE, "move it yourself"
+        ) from error
+    say(f"{path.name} of an earlier run is now {previous.name}")
 
 
 def verdict(document: Dict[str, Any], *, allow_unstable: bool) -> Optional[EngineError]:
@@ -2610,16 +3057,19 @@ def lines_of(command: str, document: Dict[str, Any]) -> List[str]:
     if command in ("bench", "all"):
         timing = document["timing"]
         lines.append(
-            "GPU compute: median {:.3f} ms, mean {:.3f}, p99 {:.3f}, variation {:.2f} %{} ({}; {})".format(
-                timing["median"],
-                timing["mean"],
-                timing["p99"],
-                timing["cov_percent"],
-                "" if timing["stable"] else " UNSTABLE",
-                timing["boundary"],
-                timing["inputs"],
+            "GPU compute: median {median:.3f} ms, mean {mean:.3f}, p90 {p90:.3f}, p95 {p95:.3f}, p99 {p99:.3f}, "
+            "variation {cov_percent:.2f} %{} ({boundary}; {inputs})".format(
+                "" if timing["stable"] else " UNSTABLE", **timing
             )
         )
+        enqueue = _quantile(sorted(timing["enqueue_ms"]), 0.5)
+        if enqueue > timing["median"]:
+            lines.append(
+                f"note: starting a run takes the CPU {enqueue:.3f} ms, longer than the GPU computes: the GPU waits; "
+                "see --cuda-graph"
+            )
+    if "trusted" in document:
+        lines.append("note: the engine was " + document["trusted"])
     if command == "all":
         lines.append("report: " + document["report"])
     return lines
@@ -2641,7 +3091,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="run_engine.py",
         description="Build, run, check and time a TensorRT engine on this device.",
         epilog="Exit codes: 0 ok; 2 usage; 3 this device cannot do it; 4 build failed or file unreadable; 5 parity "
-        "failed; 7 timing unstable; 8 file and manifest disagree. In a kit's folder: python3 run_engine.py all",
+        "failed; 7 timing unstable; 8 file and manifest disagree. With a kit: python3 DIR/run_engine.py all",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
@@ -2655,13 +3105,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("engine", nargs=None if engine == "!" else engine, help="the engine file")
         return command
 
+    def add_kit(command: argparse.ArgumentParser, text: str) -> None:
+        command.add_argument(
+            "--kit", metavar="DIR", help=text + "; without it the kit this script lies in, else the current folder"
+        )
+
     building = add("build", "build an engine from an ONNX file, or from a kit")
-    building.add_argument("onnx", nargs="?", help="the ONNX file")
-    building.add_argument("--kit", metavar="DIR", help="build what the kit says")
+    building.add_argument("onnx", nargs="?", help="the ONNX file; without it the kit's")
+    add_kit(building, "build what this kit says")
     building.add_argument("-o", "--output", metavar="F.engine")
-    building.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
+    building.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="default fp32")
     building.add_argument("--typed", action="store_true", help="the precision stands in the graph (10 and 11)")
-    building.add_argument("--workspace", type=_bytes_of, metavar="SIZE", help="such as 256M")
     building.add_argument("--cache", metavar="F", help="INT8 calibration cache")
     building.add_argument("--ranges", metavar="F.json", help="INT8 dynamic ranges")
     building.add_argument("--fp32-layers", metavar="A,B", help="ONNX nodes that stay in FP32")
@@ -2679,16 +3133,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     detecting.add_argument("--score-threshold", type=float, default=0.0, metavar="X")
     comparing = add("parity", "compare an engine with the kit's references", "?")
-    comparing.add_argument("--kit", default=".", metavar="DIR")
-    timing = add("bench", "time an engine", "?")
-    timing.add_argument("--kit", metavar="DIR", help="time with the kit's samples and protocol")
-    timing.add_argument("--iterations", type=int, metavar="N")
-    timing.add_argument("--warm-up", type=float, metavar="MS")
-    timing.add_argument("--duration", type=float, metavar="MS")
+    add_kit(comparing, "the references, and without an engine its engine")
+    timing = add("bench", "time an engine, or without one the kit's", "?")
+    add_kit(timing, "time with this kit's samples and protocol")
+    timing.add_argument("--iterations", type=_count_of, metavar="N", help="timed runs, at least")
+    timing.add_argument("--warm-up", type=_duration_of, metavar="MS")
+    timing.add_argument("--duration", type=_duration_of, metavar="MS", help="time for at least this long")
     timing.add_argument("--cuda-graph", action="store_true")
     add("info", "what this device has")
-    everything = add("all", "in a kit's folder: build, check, time, write report.json")
-    everything.add_argument("--kit", default=".", metavar="DIR")
+    everything = add("all", "with a kit: build, check, time, write report.json")
+    add_kit(everything, "the kit")
+    for command in (building, everything):
+        command.add_argument("--workspace", type=_bytes_of, metavar="SIZE", help="the builder's limit, such as 256M")
     for command in (timing, everything):
         command.add_argument("--allow-unstable", action="store_true", help="exit 0 although the timing did not settle")
     return parser

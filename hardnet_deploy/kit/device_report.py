@@ -2,63 +2,76 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from hardnet_deploy.device import run_engine
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.kit.document import KitFolder
 from hardnet_deploy.kit.json_record import Record, read_json
-from hardnet_deploy.kit.results import Row, label_of
+from hardnet_deploy.kit.labels import label_of
+from hardnet_deploy.kit.layout import REFERENCE
+from hardnet_deploy.kit.possible import FIRST_DAY, impossibility, latest_day
+from hardnet_deploy.kit.report_parity import AGAIN, WRITER, read_parity, refused
+from hardnet_deploy.kit.results import Row
+from hardnet_deploy.kit.time_statistics import first_difference
+from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
 
 SCHEMA: Final = 1
 KIND: Final = "device-report"
-ROUNDING: Final = 1e-9
-"""Relative: Python 3.12 and later sum floating-point numbers more exactly than 3.6 does."""
-COUNTS: Final = ("matched", "missing", "extra")
+BOUNDARIES: Final = (run_engine.BOUNDARY, run_engine.BOUNDARY.replace("NMS in", "NMS out"))
 
 
-def read_report(path: Path, kit: KitFolder | None) -> Row:
+def read_report(path: Path, kit: KitFolder | None, *, latest: date | None = None) -> Row:
     """A report as a row of the results.
 
     Args:
         path: ``report.json``.
         kit: The kit it is said to come from; None where it is not at hand, and then the report's own word is taken for
             the kit's model, training and target.
+        latest: No report is of a later day; None for today.
 
     Raises:
         InputFileError: It cannot be read, or is no report.
-        ArtifactMismatchError: Another schema or another kit, or figures that do not follow from the raw ones.
+        ArtifactMismatchError: Another schema or another kit, figures that do not follow from the raw ones, or what its
+            target cannot have: another TensorRT, GPU or precision; a day that has not come.
     """
-    document = read_json(path, what="a device's report")
-    report = Record.of(document, str(path))
+    document = read_json(path, what="a device's report", hint=AGAIN)
+    report = Record.of(document, str(path), hint=AGAIN)
     if report.values.get("kind") != KIND:
         raise InputFileError(
             f"{path} is no device's report",
             got=str(report.values.get("kind") or "another JSON document"),
-            wanted=f"the report.json that {run_engine.__name__.rpartition('.')[2]}.py all wrote",
+            wanted=f"the report.json that {WRITER} all wrote",
             next_step="for trtexec's files use --times",
         )
     if report.values.get("schema") != SCHEMA:
         raise ArtifactMismatchError(
-            f"{path} has another schema", got=f"{report.values.get('schema')}", wanted=f"schema {SCHEMA}"
+            f"{path} has another schema",
+            got=f"schema {report.values.get('schema')}",
+            wanted=f"schema {SCHEMA}",
+            next_step="import it with the version of hardnet-deploy that wrote the kit",
         )
-    timing, parity = _timing(report), _parity(report)
+    timing, parity = _timing(report), read_parity(report)
     if kit is not None:
         _refuse_other_kit(report, kit)
     device, build = report.record("device"), report.record("build")
-    capability = device.values.get("compute_capability")
-    if not (isinstance(capability, list) and len(capability) == 2 and all(type(one) is int for one in capability)):
-        raise InputFileError(f"{path}: 'device.compute_capability' cannot be read", wanted="[major, minor]")
-    layers = build.record("layers").values
+    layers = Counter(build.record("layers").line(name) for name in build.record("layers").values)
     known = _copied_from_kit(report)
-    name, version, date = device.text("name"), report.text("tensorrt"), _day(report)
-    label, simulated = label_of(name, version, date)
+    name, version, capability = device.line("name"), report.line("tensorrt"), _capability(device)
+    precision, day = build.line("precision"), _day(report, latest or latest_day())
+    contradiction = impossibility(
+        tensorrt=version, target=known["target"], capability=capability, device=name, precision=precision
+    )
+    if contradiction:
+        raise ArtifactMismatchError(f"{path} cannot be true; nothing was imported", got=contradiction, next_step=AGAIN)
+    label, simulated = label_of(name, version, day.isoformat())
     return Row(
         document=document,
         label=label,
@@ -67,11 +80,11 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
         **known,
         device=name,
         compute_capability=f"{capability[0]}.{capability[1]}",
-        power_mode=device.text("power_mode") if device.has("power_mode") else None,
+        power_mode=device.line("power_mode") if device.has("power_mode") else None,
         tensorrt=version,
-        date=date,
-        precision=build.text("precision"),
-        layers=dict(Counter(str(kind) for kind in layers.values())) or None,
+        date=day.isoformat(),
+        precision=precision,
+        layers=dict(layers) or None,
         timing=timing,
         parity=parity,
         profile=None,
@@ -82,120 +95,93 @@ def read_report(path: Path, kit: KitFolder | None) -> Row:
             "file": sha256_file(path),
         },
         not_in_file=tuple(key for key, value in known.items() if value is None),
-        notes=_notes(parity, timing),
+        notes=(*_doubts(parity, timing, day, alone=kit is None), *_unmet(precision, layers)),
     )
 
 
 def _copied_from_kit(report: Record) -> dict[str, Any]:
     """``model``, ``trained`` and ``target`` of a row; None where the report does not have it."""
     return {
-        "model": report.record("model").text("name") if report.has("model") else None,
+        "model": report.record("model").line("name") if report.has("model") else None,
         "trained": report.boolean("trained") if report.has("trained") else None,
-        "target": report.text("target") if report.has("target") else None,
+        "target": report.line("target") if report.has("target") else None,
     }
 
 
-def _day(report: Record) -> str:
+def _capability(device: Record) -> tuple[int, int]:
+    found = device.values.get("compute_capability")
+    if not (isinstance(found, list) and len(found) == 2 and all(type(one) is int and one >= 0 for one in found)):
+        device.refuse("compute_capability", "[major, minor]")
+    return found[0], found[1]
+
+
+def _day(report: Record, latest: date) -> date:
     text = report.text("date")
     try:
-        return datetime.fromisoformat(text).date().isoformat()
-    except ValueError as error:
-        raise InputFileError(f"{report.source}: 'date' is no date", got=text, wanted="as 2026-11-21") from error
+        day = datetime.fromisoformat(text).date()
+    except ValueError:
+        report.refuse("date", "a date as 2026-11-21")
+    if day > latest:
+        raise ArtifactMismatchError(
+            f"{report.source} is of a day that has not come; nothing was imported",
+            got=text,
+            wanted=f"{latest.isoformat()} at the latest",
+            next_step=f"set the device's clock, and run python3 {WRITER} all again",
+        )
+    return day
 
 
-def _notes(parity: dict[str, Any], timing: dict[str, Any]) -> tuple[str, ...]:
+def _doubts(parity: dict[str, Any], timing: dict[str, Any], day: date, *, alone: bool) -> tuple[str, ...]:
     notes = []
     if not parity["passed"]:
         notes.append("parity FAILED on the device: " + "; ".join(parity["failures"][:3]))
     if not timing["stable"]:
         notes.append(f"the timing did not settle: {timing['cov_percent']:.1f} % of variation")
+    if timing["runs"] < run_engine.PROTOCOL["iterations"]:
+        notes.append(f"{timing['runs']} runs were timed; the protocol has {run_engine.PROTOCOL['iterations']}")
+    if day < FIRST_DAY:
+        notes.append(f"the device's clock was not set: {day.isoformat()} is before its TensorRT was published")
+    if alone:
+        notes.append(
+            "no kit was at hand: its model, target and hashes are the report's own word; --kit DIR checks them"
+        )
     return tuple(notes)
+
+
+def _unmet(precision: str, layers: Mapping[str, int]) -> tuple[str, ...]:
+    if not layers or precision in layers:
+        return ()
+    return (f"no layer computes in {precision}, which was asked for: {', '.join(sorted(layers))}",)
 
 
 def _timing(report: Record) -> dict[str, Any]:
     """The times, after every figure was computed again from the raw ones."""
     timing = report.record("timing")
-    times = timing.numbers("gpu_compute_ms")
+    times = timing.times("gpu_compute_ms")
     protocol = timing.record("protocol")
     if len(times) < protocol.count("iterations"):
-        raise _refused(report, f"{len(times)} raw times", f"{protocol.count('iterations')} iterations")
+        raise refused(report, f"{len(times)} raw times", f"{protocol.count('iterations')} iterations")
+    for name in ("warm_up_ms", "duration_ms"):
+        protocol.number(name)
+    protocol.boolean("cuda_graph")
+    if timing.line("boundary") not in BOUNDARIES:
+        timing.refuse("boundary", " or ".join(BOUNDARIES))
     summary = run_engine.summarise(times)
-    for name, value in summary.items():
-        if name == "stable":
-            continue
-        stated = timing.number(name)
-        if not math.isclose(stated, value, rel_tol=ROUNDING, abs_tol=ROUNDING):
-            raise _refused(report, f"{name} {stated:g}", f"{value:g}, from its {len(times)} raw times")
-    if timing.boolean("stable") != summary["stable"]:
-        raise _refused(report, f"stable: {timing.boolean('stable')}", f"{summary['cov_percent']:.2f} % of variation")
+    stated = {name: timing.number(name) for name in summary if name != "stable"}
+    wrong = first_difference({**stated, "stable": timing.boolean("stable")}, times)
+    if wrong == "stable":
+        raise refused(report, f"stable: {timing.boolean('stable')}", f"{summary['cov_percent']:.2f} % of variation")
+    if wrong is not None:
+        raise refused(report, f"{wrong} {stated[wrong]:g}", f"{summary[wrong]:g}, from its {len(times)} raw times")
     return {
         **summary,
         "runs": len(times),
-        "boundary": timing.text("boundary"),
-        "inputs": timing.text("inputs"),
+        "boundary": timing.line("boundary"),
+        "inputs": timing.line("inputs"),
         "protocol": dict(protocol.values),
+        "conditions": dict(timing.record("conditions").values) if timing.has("conditions") else None,
         "gpu_compute_ms": times,
     }
-
-
-def _parity(report: Record) -> dict[str, Any]:
-    """The comparison, after its counts and its verdict were held against its samples and tolerances."""
-    parity = report.record("parity")
-    detections, samples = parity.record("detections"), parity.records("samples")
-    for name in COUNTS:
-        total = sum(sample.count(name) for sample in samples if sample.has(name))
-        if detections.count(name) != total:
-            raise _refused(report, f"{name} {detections.count(name)}", f"{total}, from its samples")
-    failures = parity.values.get("failures")
-    if not isinstance(failures, list):
-        raise InputFileError(f"{report.source}: 'parity.failures' cannot be read", wanted="a list")
-    broken = _broken_rules(parity)
-    if parity.boolean("passed") != (not failures) or (broken and not failures):
-        raise _refused(
-            report, f"parity {'passed' if parity.boolean('passed') else 'failed'}", broken or f"failures: {failures}"
-        )
-    return {
-        "passed": parity.boolean("passed"),
-        "failures": [str(one) for one in failures],
-        "samples": len(samples),
-        **{name: detections.count(name) for name in COUNTS},
-        "worst_iou": detections.values.get("worst_iou"),
-        "worst_score_difference": detections.values.get("worst_score_difference"),
-        "tolerances": dict(parity.record("tolerances").values),
-    }
-
-
-def _broken_rules(parity: Record) -> str:
-    """What the counts say against the tolerances; empty where nothing does."""
-    detections, tolerances = parity.record("detections"), parity.record("tolerances")
-    matched, missing, extra = (detections.count(name) for name in COUNTS)
-    counts = {"detections": ((matched + missing, matched), (matched + extra, matched))}
-    if detections.has("shown"):
-        shown = detections.record("shown")
-        counts["shown"] = tuple(
-            (shown.count(side), shown.count(f"matched_{side}")) for side in ("reference", "candidate")
-        )  # type: ignore[assignment]  # two pairs
-    for key, sides in counts.items():
-        if not tolerances.has(key):
-            continue
-        share = tolerances.record(key).number("share")
-        for total, found in sides:
-            if found < share * total:
-                return f"{found} of {total} matched, which is less than the share of {share:g} for '{key}'"
-    for sample in parity.records("samples"):
-        outputs = sample.record("outputs").values if sample.has("outputs") else {}
-        wrong = [name for name, entry in outputs.items() if isinstance(entry, dict) and entry.get("passed") is False]
-        if wrong:
-            return f"output '{wrong[0]}' of a sample is outside of its tolerance"
-    return ""
-
-
-def _refused(report: Record, stated: str, found: str) -> ArtifactMismatchError:
-    return ArtifactMismatchError(
-        f"{report.source} does not hold together; nothing was imported",
-        got=f"it says {stated}, but has {found}",
-        next_step="take report.json as the device wrote it, or run python3 run_engine.py all again",
-    )
 
 
 def _protocol(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +190,7 @@ def _protocol(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_other_kit(report: Record, kit: KitFolder) -> None:
     document = kit.document
-    pairs = (
+    pairs: tuple[tuple[str, Any, Any], ...] = (
         ("kit.json", report.digest("kit_sha256"), kit.sha256),
         ("ONNX file", report.digest("onnx_sha256"), document["onnx"]["sha256"]),
         *((name, report.values.get(name), document.get(name)) for name in ("model", "trained", "target")),
@@ -212,6 +198,8 @@ def _refuse_other_kit(report: Record, kit: KitFolder) -> None:
         ("number of samples", len(report.record("parity").records("samples")), document["samples"]["count"]),
         ("protocol", _protocol(report.record("timing").record("protocol").values), _protocol(document["protocol"])),
         ("tolerances", report.record("parity").record("tolerances").values, document["tolerances"]),
+        ("number of reference detections", _references_of(report), _references_in(kit)),
+        ("boundary", report.record("timing").text("boundary"), BOUNDARIES[not _detects(document)]),
     )
     for what, got, wanted in pairs:
         if got != wanted:
@@ -221,3 +209,25 @@ def _refuse_other_kit(report: Record, kit: KitFolder) -> None:
                 wanted=str(wanted)[:80],
                 next_step="name the kit that was taken to the device: --kit DIR",
             )
+
+
+def _detects(document: Mapping[str, Any]) -> bool:
+    return set(DETECTION_OUTPUTS) <= set(document["outputs"])
+
+
+def _references_of(report: Record) -> tuple[int, int] | None:
+    """PyTorch's detections that the device compared with: all, and those shown; None for a backbone."""
+    detections = report.record("parity").record("detections")
+    if not report.record("parity").record("tolerances").has("shown"):
+        return None
+    return detections.count("matched") + detections.count("missing"), detections.record("shown").count("reference")
+
+
+def _references_in(kit: KitFolder) -> tuple[int, int] | None:
+    """The same, of the kit's own references."""
+    rule, least = kit.document["tolerances"].get("shown"), kit.document["tolerances"].get("shown_score", 0.0)
+    if not rule:
+        return None
+    with np.load(kit.folder / REFERENCE) as stored:
+        scores = [stored[name].reshape(-1, 6)[:, 5] for name in stored.files if name.startswith("detections_")]
+    return sum(map(len, scores)), sum(int((one.astype(np.float64) >= float(least)).sum()) for one in scores)

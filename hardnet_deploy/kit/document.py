@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hardnet_deploy.artifacts import Manifest, versions
 from hardnet_deploy.device import run_engine
@@ -14,10 +14,13 @@ from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.kit.estimate import Estimate
 from hardnet_deploy.kit.folder import entries
-from hardnet_deploy.kit.layout import CACHE, INPUTS, KIND, KIT, MODEL, RANGES, REFERENCE, RUNNER, SCHEMA
+from hardnet_deploy.kit.json_record import Record, read_json
+from hardnet_deploy.kit.layout import CACHE, INPUTS, KIND, KIT, MANIFEST, MODEL, RANGES, REFERENCE, RUNNER, SCHEMA
 from hardnet_deploy.target_spec import Precision, Target
+from hardnet_deploy.targets import TARGETS
 
 PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
+AGAIN: Final = "use the kit as hardnet-deploy kit wrote it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,32 +133,55 @@ def read_kit(folder: Path) -> KitFolder:
     """Read a kit and hold its files against their hashes.
 
     Raises:
-        InputFileError: There is no kit there.
+        InputFileError: There is no kit there, or its ``kit.json`` is not whole.
         ArtifactMismatchError: A file is missing or changed, or the kit has another schema.
     """
     path = folder / KIT
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    if not folder.is_dir():
         raise InputFileError(
-            f"{folder} is no kit: its {KIT} cannot be read", got=str(error), next_step="hardnet-deploy kit writes one"
-        ) from error
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+            f"{folder} is no kit: there is no such folder", next_step="name the folder that hardnet-deploy kit wrote"
+        )
+    if not path.exists():
+        raise InputFileError(f"{folder} is no kit: it has no {KIT}", next_step="hardnet-deploy kit writes one")
+    record = Record.of(read_json(path, what="a kit's", hint=AGAIN), str(path), hint=AGAIN)
+    if record.values.get("kind") != KIND:
         raise InputFileError(f"{path} is no kit's", next_step="hardnet-deploy kit writes one")
-    files = document.get("files")
-    if document.get("schema") != SCHEMA or not isinstance(files, dict):
+    if record.values.get("schema") != SCHEMA:
         raise ArtifactMismatchError(
             f"{path} has another schema",
-            got=f"schema {document.get('schema')}",
+            got=f"schema {record.values.get('schema')}",
             wanted=f"schema {SCHEMA}",
             next_step="write the kit again with this version",
         )
-    for name, entry in files.items():
-        if not isinstance(entry, dict) or _digest(folder / name) != entry.get("sha256"):
-            raise ArtifactMismatchError(
-                f"{folder / name} is not what {KIT} says", next_step="use the kit as it was written"
-            )
-    return KitFolder(folder=folder, document=document, sha256=sha256_file(path))
+    _refuse_incomplete(record)
+    files = record.record("files")
+    for name in files.values:
+        if _digest(folder / name) != files.record(name).digest("sha256"):
+            raise ArtifactMismatchError(f"{folder / name} is not what {KIT} says", next_step=AGAIN)
+    return KitFolder(folder=folder, document=record.values, sha256=sha256_file(path))
+
+
+def _refuse_incomplete(record: Record) -> None:
+    """What an import reads of a kit is there and of its kind, and the files that a device needs are listed."""
+    record.record("model").line("name")
+    record.boolean("trained")
+    record.texts("outputs")
+    record.record("samples").count("count")
+    for name in ("tolerances", "protocol"):
+        record.record(name)
+    target, precision = record.line("target"), record.record("settings").line("precision")
+    if target not in TARGETS or not TARGETS[target].uses_tensorrt:
+        record.refuse("target", "one of " + ", ".join(name for name, row in TARGETS.items() if row.uses_tensorrt))
+    if precision not in TARGETS[target].precisions or record.values.get("precision") != precision:
+        record.refuse("precision", "the same as 'settings.precision'")
+    files = record.record("files")
+    for name in files.values:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            record.refuse("files", "files in the kit's folder")
+    for name in (MODEL, MANIFEST, RUNNER, INPUTS, REFERENCE):
+        files.record(name).digest("sha256")
+    if record.record("onnx").digest("sha256") != files.record(MODEL).digest("sha256"):
+        record.record("onnx").refuse("sha256", f"that of {MODEL} in 'files'")
 
 
 def _digest(path: Path) -> str | None:

@@ -53,6 +53,9 @@ All of steps 3 to 5 in one command, which also writes `report.json`:
 
     python3 {RUNNER} all
 
+An earlier `report.json` becomes `report.previous.json`. From another folder: `python3 DIR/{RUNNER} all`; the script
+takes the kit it lies in.
+
 Back on your own machine, with this folder: `hardnet-deploy import-report report.json --kit .`""",
         f"## 1. Power mode\n\n{_POWER[target.name]}",
         f"""\
@@ -60,24 +63,26 @@ Back on your own machine, with this folder: `hardnet-deploy import-report report
 
 {_SWAP[target.name]}
 
-Estimated, not measured here: {_memory(estimate)} while it builds
-({estimate["memory_formula"]}), {_mib(estimate["disk_bytes"])} of disk ({estimate["disk_formula"]}).""",
+Estimated, not measured here; `{RUNNER} all` warns where less is free:
+
+- {_memory(estimate)} while it builds: {estimate["memory_formula"]}
+- {_mib(estimate["disk_bytes"])} of disk, this folder in it: {estimate["disk_formula"]}""",
         f"""\
 ## 3. Build
 
-    python3 {RUNNER} build --kit .
+    python3 {RUNNER} build
 
 Takes minutes. The engine fits this TensorRT and this kind of GPU alone. {_precision(document)}""",
         f"""\
 ## 4. Check
 
-    python3 {RUNNER} parity --kit .
+    python3 {RUNNER} parity
 
 {_parity(document)}""",
         f"""\
 ## 5. Time
 
-    python3 {RUNNER} bench --kit .
+    python3 {RUNNER} bench
 
 {_protocol(document)} {_trtexec(document)}""",
         _pitfalls(target),
@@ -115,7 +120,7 @@ def _precision(document: Mapping[str, Any]) -> str:
 def _parity(document: Mapping[str, Any]) -> str:
     tolerances, samples = document["tolerances"], document["samples"]
     head = (
-        f"Runs {samples['count']} samples ({samples['data']}), stored as the network's pixels before mean and scale,"
+        f"Runs the samples ({samples['data']}), stored as the network's pixels before mean and scale,"
         " and compares with what PyTorch computed from the same pixels on a CPU in FP32."
     )
     lines = []
@@ -151,7 +156,8 @@ def _protocol(document: Mapping[str, Any]) -> str:
     protocol = document["protocol"]
     return (
         f"CUDA events around each of {protocol['iterations']} runs after {protocol['warm_up_ms']:g} ms of warm-up, one"
-        " run enqueued ahead, inputs resident, on a real sample; median, mean, 99th percentile and variation."
+        " run enqueued ahead, inputs resident, on a real sample; median, mean, 90th, 95th and 99th percentile and"
+        " variation, with temperatures and clocks where they can be read."
     )
 
 

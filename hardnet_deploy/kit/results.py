@@ -10,8 +10,9 @@ Schema 1::
        "device": name, "compute_capability": "5.3" | null, "power_mode": name | null,
        "tensorrt": version, "date": "2026-11-21",
        "precision": "fp32" | "fp16" | "int8" | null, "layers": {precision: number of layers} | null,
-       "timing": {"median", "mean", "p99", "min", "max": ms; "cov_percent"; "stable"; "runs"; "boundary"; "inputs";
-                  "protocol"; "gpu_compute_ms": raw times},
+       "timing": {"median", "mean", "p90", "p95", "p99", "min", "max": ms; "cov_percent"; "stable"; "runs"; "boundary";
+                  "inputs"; "protocol"; "conditions": {"before", "after"} (temperatures, clocks) | null;
+                  "gpu_compute_ms": raw times}; ``time_statistics`` says how each is defined,
        "parity": {"passed", "failures", "samples", "matched", "missing", "extra", "worst_iou",
                   "worst_score_difference", "tolerances"} | null,
        "profile": {"runs", "layers": [{"name", "average_ms", "median_ms" | null, "percent"}]} | null,
@@ -23,6 +24,7 @@ Schema 1::
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,12 +32,13 @@ from typing import Any, Final
 
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
-from hardnet_deploy.kit.json_record import read_json
+from hardnet_deploy.kit.json_record import Record, read_json
+from hardnet_deploy.kit.stored_row import refuse_broken_row
 
 SCHEMA: Final = 1
 KIND: Final = "device-results"
-SIMULATED_VERSION: Final = "+simulated"
-SIMULATED_DEVICE: Final = "Simulated "
+AGAIN: Final = "check the files that were imported, and the engine's manifest"
+ANOTHER: Final = "hardnet-deploy import-report writes such a file; name it, or another --save"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,33 +83,37 @@ class Row:
         }
 
 
-def label_of(device: str, tensorrt: str, date: str) -> tuple[str, bool]:
-    """``imported (device, date)``, and whether a stand-in ran, which the label then says."""
-    simulated = SIMULATED_VERSION in tensorrt or device.startswith(SIMULATED_DEVICE)
-    return f"imported ({device}, {date})" + (", simulated" if simulated else ""), simulated
-
-
 def read_rows(store: Path) -> list[dict[str, Any]]:
-    """The rows of a store; none where there is no file yet.
+    """The rows of a store, as the module has them, each held against itself; none where there is no file yet.
+
+    Every part is there and of its kind, the figures of ``timing`` follow from ``gpu_compute_ms``, and the label says
+    what ran: ``imported (device, date)``, with ``, simulated`` behind it where a stand-in did.
+
+    Args:
+        store: Of :func:`merge`.
 
     Raises:
-        InputFileError: The file is no such store, or of another schema; it stays as it is.
+        InputFileError: The file is no such store, of another schema, or a row is broken; it stays as it is.
     """
-    if not store.exists():
+    if not os.path.lexists(store):
         return []
-    document = read_json(store, what="a store of results")
-    rows = document.get("rows") if isinstance(document, dict) and document.get("kind") == KIND else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
-        raise InputFileError(
-            f"{store} is no store of results, so nothing was written", next_step="choose another --save"
-        )
+    document = read_json(store, what="a store of results", hint=ANOTHER)
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise InputFileError(f"{store} is no store of results", next_step=ANOTHER)
     if document.get("schema") != SCHEMA:
         raise InputFileError(
-            f"{store} has another schema, so nothing was written",
+            f"{store} has another schema",
             got=f"schema {document.get('schema')}",
             wanted=f"schema {SCHEMA}",
+            next_step="use the version of hardnet-deploy that wrote it, or another --save",
         )
-    return rows
+    rows = Record.of(document, str(store), hint=ANOTHER).records("rows")
+    for row in rows:
+        refuse_broken_row(row)
+    ids = [row.values["id"] for row in rows]
+    if len(set(ids)) != len(ids):
+        raise InputFileError(f"{store} has the same row twice", next_step="remove one of them")
+    return [dict(row.values) for row in rows]
 
 
 def merge(store: Path, row: Row) -> tuple[dict[str, Any], bool]:
@@ -116,10 +123,11 @@ def merge(store: Path, row: Row) -> tuple[dict[str, Any], bool]:
         The row as stored, and whether it is new.
 
     Raises:
-        InputFileError: See :func:`read_rows`.
+        InputFileError: See :func:`read_rows`; also where ``row`` could not be read back.
         OutputFileError: It cannot be written; the store stays as it was.
     """
     rows, stored = read_rows(store), row.as_dict()
+    refuse_broken_row(Record.of(json.loads(json.dumps(stored)), "what was imported", "the row", hint=AGAIN))
     places = [place for place, other in enumerate(rows) if other["id"] == stored["id"]]
     if places:
         rows[places[0]] = stored

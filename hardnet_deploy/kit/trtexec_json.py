@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.device import run_engine
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
-from hardnet_deploy.kit.json_record import Record, read_json
+from hardnet_deploy.kit.json_record import LONGEST_MS, Record, read_json
+from hardnet_deploy.kit.possible import version_numbers
 
+AGAIN: Final = "take the file as trtexec exported it, or export it again"
 WITH_WARM_UP: Final = "8.2"
 FAMILIES: Final = (WITH_WARM_UP, "8.6", "10", "11")
 END_TO_END: Final = "endToEndMs"
@@ -36,14 +38,15 @@ def family_of(version: str) -> str:
     Raises:
         UsageError: No version, or one whose files are not known here.
     """
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found:
-        family = found[1] if int(found[1]) >= 10 else f"{found[1]}.{found[2]}"
+    numbers = version_numbers(version)
+    if numbers is not None:
+        family = str(numbers[0]) if numbers[0] >= 10 else f"{numbers[0]}.{numbers[1]}"
         if family in FAMILIES:
             return family
     raise UsageError(
         f"--tensorrt {version} is not a version whose trtexec files are known",
-        wanted="8.2.x, 8.6.x, 10.x or 11.x, as trtexec prints it",
+        wanted="8.2.x, 8.6.x, 10.x or 11.x",
+        next_step="trtexec's first line has it: [TensorRT v8201] is 8.2.1, [TensorRT v101300] is 10.13.0",
     )
 
 
@@ -60,10 +63,10 @@ def read_times(path: Path, version: str, *, warm_up_ms: float) -> tuple[list[flo
         ArtifactMismatchError: Its times contradict each other.
         UsageError: Nothing is left after the warm-up.
     """
-    document = read_json(path, what="trtexec's --exportTimes")
+    document = read_json(path, what="trtexec's --exportTimes", hint=AGAIN)
     if not isinstance(document, list) or not document:
-        raise InputFileError(f"{path} is no --exportTimes of trtexec", wanted="a list of runs")
-    runs = [Record.of(run, str(path), f"run {number}") for number, run in enumerate(document)]
+        raise InputFileError(f"{path} is no --exportTimes of trtexec", wanted="a list of runs", next_step=AGAIN)
+    runs = [Record.of(run, str(path), f"run {number}", hint=AGAIN) for number, run in enumerate(document)]
     family = family_of(version)
     for run in runs:
         if run.has(END_TO_END) != (family == WITH_WARM_UP):
@@ -86,16 +89,18 @@ def _refuse_contradiction(run: Record, path: Path) -> None:
     start, end, stated = run.number("startComputeMs"), run.number("endComputeMs"), run.number("computeMs")
     parts = sum(run.number(name) for name in ("h2dMs", "computeMs", "d2hMs"))
     slack = LEAST_ERROR + DIGITS * max(abs(start), abs(end))
-    if stated < 0 or not math.isclose(end - start, stated, rel_tol=0, abs_tol=slack):
+    if not 0 < stated <= LONGEST_MS or not math.isclose(end - start, stated, rel_tol=0, abs_tol=slack):
         raise ArtifactMismatchError(
             f"{path} does not hold together; nothing was imported",
             got=f"{run.where} computes from {start:g} to {end:g} ms, and says that this takes {stated:g} ms",
+            next_step=AGAIN,
         )
     latency = run.number("latencyMs")
     if not math.isclose(parts, latency, rel_tol=0, abs_tol=slack):
         raise ArtifactMismatchError(
             f"{path} does not hold together; nothing was imported",
             got=f"{run.where} has a latency of {latency:g} ms, but its parts take {parts:g} ms",
+            next_step=AGAIN,
         )
 
 
@@ -106,14 +111,18 @@ def read_profile(path: Path) -> dict[str, Any]:
         InputFileError: It is no ``--exportProfile``.
         ArtifactMismatchError: Its figures contradict each other.
     """
-    document = read_json(path, what="trtexec's --exportProfile")
+    document = read_json(path, what="trtexec's --exportProfile", hint=AGAIN)
     source = str(path)
     if not isinstance(document, list) or len(document) < 2 or not _is_head(document[0]):
         raise InputFileError(
-            f"{path} is no --exportProfile of trtexec", wanted='a list of {"count": N} and one entry a layer'
+            f"{path} is no --exportProfile of trtexec",
+            wanted='a list of {"count": N} and one entry a layer',
+            next_step=AGAIN,
         )
-    runs = Record.of(document[0], source, "its first entry").count("count")
-    entries = [Record.of(entry, source, f"entry {number}") for number, entry in enumerate(document[1:], start=1)]
+    runs = Record.of(document[0], source, "its first entry", hint=AGAIN).count("count")
+    entries = [
+        Record.of(entry, source, f"entry {number}", hint=AGAIN) for number, entry in enumerate(document[1:], start=1)
+    ]
     layers = []
     for entry in entries:
         total, average = entry.number("timeMs"), entry.number("averageMs")
@@ -121,6 +130,7 @@ def read_profile(path: Path) -> dict[str, Any]:
             raise ArtifactMismatchError(
                 f"{path} does not hold together; nothing was imported",
                 got=f"layer {entry.text('name')} takes {total:g} ms in {runs} runs, and {average:g} ms in each",
+                next_step=AGAIN,
             )
         layers.append(
             {
@@ -136,6 +146,7 @@ def read_profile(path: Path) -> dict[str, Any]:
             f"{path} does not hold together; nothing was imported",
             got=f"the layers of {runs} runs have {shares:g} % of the time",
             wanted="100 %",
+            next_step=AGAIN,
         )
     return {"runs": runs, "layers": layers}
 
@@ -144,25 +155,44 @@ def _is_head(entry: Any) -> bool:
     return isinstance(entry, dict) and set(entry) == {"count"}
 
 
-def read_layer_info(path: Path, version: str) -> dict[str, int] | None:
-    """Number of layers by precision; None where the engine was built without detailed profiling and has names alone.
+@dataclass(frozen=True, kw_only=True)
+class LayerInfo:
+    """What ``--exportLayerInfo`` says.
+
+    Args:
+        names: Of the engine's layers; a merged one has the names of all its nodes.
+        precisions: Number of layers by precision; None where the engine was built without detailed profiling.
+    """
+
+    names: tuple[str, ...]
+    precisions: dict[str, int] | None
+
+
+def read_layer_info(path: Path, version: str) -> LayerInfo:
+    """Names and precisions of an engine's layers.
 
     Raises:
         InputFileError: It is no ``--exportLayerInfo``, or not of that version.
     """
-    document = read_json(path, what="trtexec's --exportLayerInfo")
+    document = read_json(path, what="trtexec's --exportLayerInfo", hint=AGAIN)
     layers = document.get("Layers") if isinstance(document, dict) else None
     tensors = "I/O Tensors" if family_of(version) == "11" else "Bindings"
+    foreign = InputFileError(f"{path} is no --exportLayerInfo of trtexec", wanted="'Layers', a list", next_step=AGAIN)
     if not isinstance(layers, list) or not layers or not _are_layers(layers):
-        raise InputFileError(f"{path} is no --exportLayerInfo of trtexec", wanted="'Layers', a list")
+        raise foreign
     if tensors not in document:
         raise InputFileError(
             f"{path} was not written by trtexec {version}",
-            got=", ".join(sorted(document)),
+            got=", ".join(sorted(document))[:80],
             wanted=f"'{tensors}' beside 'Layers'",
             next_step="name the version that wrote it: --tensorrt",
         )
-    return dict(Counter(run_engine.layer_precisions(json.dumps(document)).values())) or None
+    try:
+        precisions = Counter(run_engine.layer_precisions(json.dumps(document)).values())
+    except (AttributeError, TypeError) as error:  # tensors that are no objects
+        raise foreign from error
+    names = tuple(layer if isinstance(layer, str) else str(layer["Name"]) for layer in layers)
+    return LayerInfo(names=names, precisions=dict(precisions) or None)
 
 
 def _are_layers(layers: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class OrtRunner:
         extra_outputs: Inner tensors to return as well.
         candidate_cap: Boxes that the plugin considers in an image: 5000, or 2000 on sm_53.
         threads: Of ONNX Runtime; None leaves its default, one for each core.
+        trace: Where ONNX Runtime's own profiler writes: its file begins so. It slows every run; see :meth:`end_trace`.
 
     Raises:
         InputFileError: ONNX Runtime refuses the graph.
@@ -46,6 +48,7 @@ class OrtRunner:
         extra_outputs: Sequence[str] = (),
         candidate_cap: int = CANDIDATE_CAP,
         threads: int | None = None,
+        trace: Path | None = None,
     ) -> None:
         import onnxruntime
 
@@ -65,6 +68,9 @@ class OrtRunner:
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
+        if trace is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(trace)
         runnable = model if fetched == declared else cut(model, fetched)
         self._rounds = is_half_typed(model)
         if self._rounds:
@@ -107,6 +113,10 @@ class OrtRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         return None
+
+    def end_trace(self) -> Path:
+        """The finished file of a runner that was opened with ``trace``: Chrome trace events as JSON."""
+        return Path(self._session.end_profiling())
 
     def infer(self, feeds: Mapping[str, NDArray[np.float32]]) -> Arrays:
         """Run one batch; see :class:`~hardnet_deploy.runners.base.Runner`."""

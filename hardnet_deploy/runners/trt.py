@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,15 +75,14 @@ class TrtRunner:
     """
 
     def __init__(self, plan: bytes, *, manifest: Mapping[str, Any] | None = None) -> None:
-        with device_faults():
+        with device_faults(), contextlib.ExitStack() as taken:
             trt = run_engine.open_tensorrt()
             cuda = run_engine.open_cuda()
-            try:
-                engine = run_engine.Engine(trt, cuda, plan, dict(manifest) if manifest else None)
-                name = f"TensorRT {trt.__version__} ({cuda.device()['name']})"
-            except BaseException:
-                cuda.close()
-                raise
+            taken.callback(cuda.close)
+            engine = run_engine.Engine(trt, cuda, plan, dict(manifest) if manifest else None)
+            taken.callback(engine.close)
+            name = f"TensorRT {trt.__version__} ({cuda.device()['name']})"
+            taken.pop_all()
         self._engine = engine
         self._release = weakref.finalize(self, _release, engine, cuda)
         self._name = name

@@ -116,7 +116,17 @@ def plan_kit(request: KitRequest) -> KitPlan:
 def _refuse_idle(request: KitRequest, precision: Precision) -> None:
     """Options out of range, and such as would silently do nothing."""
     if not 1 <= request.samples <= MOST_SAMPLES:
-        raise UsageError(f"--samples {request.samples} is out of range", wanted=f"1 to {MOST_SAMPLES}")
+        raise UsageError(
+            f"--samples {request.samples} is out of range",
+            wanted=f"1 to {MOST_SAMPLES}",
+            next_step=f"leave it out for {SAMPLES}",
+        )
+    if request.count is not None and request.count < 1:
+        raise UsageError(
+            f"--count {request.count} leaves no image to measure INT8 ranges on",
+            wanted="1 or more",
+            next_step="say how many, or leave it out",
+        )
     options = {
         "--calib": request.calib,
         "--count": request.count,

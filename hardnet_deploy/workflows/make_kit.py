@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hardnet_deploy.data.image_lists import open_images
-from hardnet_deploy.data.image_marks import marked_among
 from hardnet_deploy.device import run_engine
 from hardnet_deploy.errors import HardnetDeployError, InputFileError
 from hardnet_deploy.files import sha256_bytes
@@ -32,6 +30,7 @@ from hardnet_deploy.workflows.export_options import ExportRequest
 from hardnet_deploy.workflows.float_parts import float_parts
 from hardnet_deploy.workflows.given_table import given_table
 from hardnet_deploy.workflows.kit_options import KitPlan, KitRequest, plan_kit
+from hardnet_deploy.workflows.kit_samples import Samples, choose_samples
 from hardnet_deploy.workflows.open_engine import open_engine
 from hardnet_deploy.workflows.quantise import quantiser_for, table_record
 from hardnet_deploy.workflows.tensorrt_writings import (
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 SHOWN: Final = ("target", "precision", "model", "trained", "estimate", "tolerances")
 CACHE_LACKS: Final = "fingerprint that tells whether it is of this graph, these weights and this pre-processing"
-SPARE: Final = 4
-"""How many times the asked samples are looked at for such that the ranges were not measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +120,14 @@ def run_kit(request: KitRequest, progress: Progress) -> KitResult:
         exported = run_export(_export_request(plan, request, folder), lambda *_: None)
         progress("exporting and verifying", 1, 1)
         int8 = _write_int8(plan, request, folder, table, progress) if plan.precision == "int8" else None
-        paths, data, notes = _choose(plan, request, int8, progress)
-        rows = _write_samples(plan, exported, folder, paths, progress)
+        marks = int8.marks if int8 else None
+        chosen = choose_samples(plan.data, request.samples, marks, partial(progress, "drawing the demo data"))
+        rows = _write_samples(plan, exported, folder, chosen.paths, progress)
         tolerances, lowered = tolerances_for(plan.precision, rows)
-        notes += (*(int8.notes if int8 else ()), *((lowered,) if lowered else ()))
+        notes = (*chosen.notes, *(int8.notes if int8 else ()), *((lowered,) if lowered else ()))
         shutil.copyfile(run_engine.__file__, folder / layout.RUNNER)
-        document, sizes = _describe(plan, request, exported, folder, int8, tolerances, data, len(paths), notes)
-        refuse_large(sizes, samples=len(paths))
+        document, sizes = _describe(plan, request, exported, folder, int8, tolerances, chosen, notes)
+        refuse_large(sizes, samples=len(chosen.paths))
         content = (folder / layout.KIT).read_bytes()
     return KitResult(
         folder=plan.folder,
@@ -187,28 +185,6 @@ def _write_int8(
     )
 
 
-def _choose(
-    plan: KitPlan, request: KitRequest, int8: _Int8 | None, progress: Progress
-) -> tuple[tuple[Path, ...], str, tuple[str, ...]]:
-    """The samples, what they are in words, and notes; those that ranges were measured on come last."""
-    images = open_images(
-        plan.data,
-        default_split="val",
-        count=request.samples * (SPARE if int8 else 1),
-        at_most=True,
-        progress=partial(progress, "drawing the demo data"),
-    )
-    used = set(marked_among(images.paths, int8.marks)) if int8 else set()
-    chosen = tuple(sorted(images.paths, key=used.__contains__))[: request.samples]
-    notes: tuple[str, ...] = ()
-    if len(chosen) < request.samples:
-        notes += (f"{images.name} has only {len(chosen)} images: as many samples are in the kit",)
-    again = used.intersection(chosen)
-    if again:
-        notes += (f"the INT8 ranges were measured on {len(again)} of the samples too, which flatters parity",)
-    return chosen, f"{len(chosen)} images from {images.name}", notes
-
-
 def _write_samples(
     plan: KitPlan, exported: ExportResult, folder: Path, paths: tuple[Path, ...], progress: Progress
 ) -> list[NDArray[np.float32]] | None:
@@ -256,8 +232,7 @@ def _describe(
     folder: Path,
     int8: _Int8 | None,
     tolerances: dict[str, Any],
-    data: str,
-    count: int,
+    chosen: Samples,
     notes: tuple[str, ...],
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Write ``kit.json`` and the README; the document, and the sizes of all files."""
@@ -277,8 +252,8 @@ def _describe(
         manifest=exported.manifest,
         workspace=plan.workspace,
         held_in_fp32=held.settings(),
-        data=data,
-        count=count,
+        data=chosen.data,
+        count=len(chosen.paths),
         tolerances=tolerances,
         estimate=estimate(model, plan.target, kit_bytes=sum(sizes.values()), workspace=plan.workspace),
         calibration=int8.record if int8 else None,

@@ -39,6 +39,15 @@ def test_target_and_folder_are_wanted(words: tuple[str, ...]) -> None:
     run(DEMO, *words, exit_code=2)
 
 
+@pytest.mark.parametrize("words", [("--count", "0"), ("--count", "-3"), ("--samples", "0")], ids=str)
+def test_no_images_ends_with_2_at_once(words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_kit, "run_export", None)  # nothing may run
+    result = run(DEMO, "--target", "gtx-1080ti", "-o", str(tmp_path / "kit"), *words, exit_code=2)
+    assert " ".join(words) in result.stderr
+    assert "  next: " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("target", ["jetson-nano", "gtx-1080ti"])
 def test_a_person_reads_what_was_written(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = demo_kit(target)

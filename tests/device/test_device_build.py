@@ -206,3 +206,15 @@ def test_types_need_no_nptype() -> None:
     assert {np.dtype(name).name for name in run_engine.DATA_TYPES.values()} == set(run_engine.DATA_TYPES.values())
     with pytest.raises(EngineError, match="NumPy does not know"):
         run_engine.numpy_dtype(trt, trt.DataType.BF16)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"Layers": [{"Name": "a", "Inputs": [1]}]}'], ids=["cut", "list", "number"]
+)
+def test_a_plan_is_not_lost_where_the_inspector_says_something_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    trt = module(NANO)
+    monkeypatch.setattr(trt.EngineInspector, "get_engine_information", lambda *_given: text)
+    built = run_engine.build(trt, graph(), {})
+    assert built["plan"]
+    assert built["layers"] is None
+    assert "the engine inspector says of the layers cannot be read" in built["notes"][0]

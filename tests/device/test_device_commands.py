@@ -187,13 +187,16 @@ def test_a_timing_cache_and_the_layers_are_written_on_request(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("build",), 2, "name one of"),
+        (("build",), 2, "build MODEL.onnx"),
+        (("build", "a.onnx", "--kit", "."), 2, "name one of them"),
         (("build", "missing.onnx"), 4, "missing.onnx cannot be read"),
         (("build", "a.onnx", "--precision", "int8"), 3, "no hardware for INT8"),
         (("build", "a.onnx", "--batch", "1,2"), 2, "--batch 1,2 is no range"),
         (("detect", "a.onnx.json", "x.png"), 8, "has no manifest"),
         (("parity", "--kit", "nowhere"), 2, "is no kit"),
-        (("bench",), 2, "name an engine file"),
+        (("bench",), 2, "bench F.engine"),
+        (("parity",), 2, "parity --kit DIR"),
+        (("all",), 2, "all --kit DIR"),
         ((), 2, "COMMAND"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),

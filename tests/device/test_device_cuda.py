@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import ctypes
+import ctypes.util
 import sys
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -108,75 +106,25 @@ def test_a_copy_beyond_the_allocation_fails(cuda: Cuda) -> None:
 
 def test_a_library_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARDNET_DEPLOY_CUDART", "/nowhere/libcudart.so")
+    with pytest.raises(EngineError, match=r"HARDNET_DEPLOY_CUDART names /nowhere/libcudart\.so") as caught:
+        run_engine.open_cuda()
+    assert caught.value.code == 3
+    assert "unset it" in str(caught.value.next_step)
+
+
+def test_a_library_that_is_another_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDNET_DEPLOY_CUDART", str(ctypes.util.find_library("c")))
+    with pytest.raises(EngineError, match=r"no CUDA runtime library that can be loaded: .*cudaGetErrorString"):
+        run_engine.open_cuda()
+
+
+def test_with_neither_pycuda_nor_libcudart_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARDNET_DEPLOY_CUDART", raising=False)
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setattr(run_engine, "_cudart_names", lambda: iter(["/nowhere/libcudart.so"]))
     with pytest.raises(EngineError, match="neither pycuda nor CUDA's runtime library") as caught:
         run_engine.open_cuda()
     assert caught.value.code == 3
-
-
-class _Allocation:
-    """Host memory as pycuda's DeviceAllocation."""
-
-    def __init__(self, size: int, live: list[object]) -> None:
-        self.memory, self._live = ctypes.create_string_buffer(size), live
-        live.append(self)
-
-    def __int__(self) -> int:
-        return ctypes.addressof(self.memory)
-
-    def free(self) -> None:
-        self._live.remove(self)
-
-
-def fake_pycuda(live: list[object]) -> Any:
-    class Memory(Exception):
-        """pycuda.driver.MemoryError."""
-
-    def mem_alloc(size: int) -> _Allocation:
-        if size > 1 << 30:
-            raise Memory("cuMemAlloc failed: out of memory")
-        return _Allocation(size, live)
-
-    context = SimpleNamespace(push=lambda: live.append(context), pop=lambda: live.remove(context))
-    gpu = SimpleNamespace(
-        retain_primary_context=lambda: context, name=lambda: "Fake GPU", compute_capability=lambda: (6, 1)
-    )
-    driver: Any = ModuleType("pycuda.driver")
-    driver.init = lambda: None
-    driver.Device = lambda _number: gpu
-    driver.mem_alloc, driver.MemoryError = mem_alloc, Memory
-    driver.mem_get_info = lambda: (1, 2)
-    driver.memcpy_htod_async = lambda to, array, _stream: ctypes.memmove(to, array.ctypes.data, array.nbytes)
-    driver.memcpy_dtoh_async = lambda array, of, _stream: ctypes.memmove(array.ctypes.data, of, array.nbytes)
-    driver.Stream = lambda: SimpleNamespace(handle=77, synchronize=lambda: None)
-    driver.Event = lambda: SimpleNamespace(
-        record=lambda _stream: None, synchronize=lambda: None, time_till=lambda _other: 1.5
-    )
-    return driver
-
-
-def test_pycuda_is_taken_where_it_is_and_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    live: list[object] = []
-    package: Any = ModuleType("pycuda")
-    package.driver = fake_pycuda(live)
-    monkeypatch.setitem(sys.modules, "pycuda", package)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", package.driver)
-    monkeypatch.delenv("HARDNET_DEPLOY_CUDART", raising=False)
-    cuda = run_engine.open_cuda()
-    assert isinstance(cuda, PyCuda)
-    round_trip(cuda)
-    assert timed(cuda) == 1.5
-    assert cuda.device() == {
-        "name": "Fake GPU",
-        "compute_capability": [6, 1],
-        "memory_bytes": 2,
-        "free_bytes": 1,
-    }
-    with pytest.raises(EngineError, match="no memory left"):
-        cuda.malloc(1 << 40)
-    with pytest.raises(EngineError, match="CUDA graphs"):
-        cuda.begin_capture(77)
-    cuda.close()
-    assert live == []
 
 
 def test_every_method_of_the_interface_has_two_implementations() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from device_reports import DIGEST, TIMES, report, write
 
@@ -23,7 +23,7 @@ def read(folder: Path, document: Any, kit: KitFolder | None = None) -> Any:
 
 def test_a_whole_report_becomes_a_row(tmp_path: Path) -> None:
     row = read(tmp_path, report()).as_dict()
-    assert row["label"] == "imported (NVIDIA Tegra X1, 2026-11-21)"
+    assert row["label"] == "imported (NVIDIA Tegra X1, 2024-05-17)"
     assert not row["simulated"]
     assert row["timing"]["median"] == 10.1
     assert row["timing"]["runs"] == 5
@@ -66,6 +66,8 @@ def test_what_a_stand_in_ran_stays_labelled(tmp_path: Path, changes: dict[str, A
     [
         ("median", 9.0),
         ("mean", 10.0),
+        ("p90", 10.1),
+        ("p95", 10.1),
         ("p99", 10.1),
         ("min", 9.9),
         ("cov_percent", 0.1),
@@ -128,6 +130,7 @@ def test_an_unstable_timing_is_imported_and_told(tmp_path: Path) -> None:
     row = read(tmp_path, report(timing={"gpu_compute_ms": wild, **run_engine.summarise(wild)}))
     assert row.timing["stable"] is False
     assert "did not settle" in row.notes[0]
+    assert (row.timing["p90"], row.timing["p95"]) == (20.0, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         read_report(tmp_path / "none.json", None)
 
 
-@pytest.mark.parametrize("bad", [None, True, "10", -1.0, float("inf"), [], {}], ids=str)
+@pytest.mark.parametrize("bad", [None, True, "10", -1.0, 0.0, float("inf"), [], {}], ids=str)
 def test_raw_times_that_are_no_times_are_refused(tmp_path: Path, bad: Any) -> None:
     with pytest.raises(InputFileError):
         read(tmp_path, report(timing={"gpu_compute_ms": [10.0, bad]}))
@@ -175,45 +178,52 @@ def test_another_schema_is_a_mismatch(tmp_path: Path) -> None:
         read(tmp_path, report(schema=2))
 
 
-def kit(**changes: Any) -> KitFolder:
-    whole = report()
-    document = {
-        "model": {"name": "ssd300-hardnet-demo"},
-        "trained": True,
-        "target": "jetson-nano",
-        "onnx": {"sha256": DIGEST},
-        "settings": {"precision": "fp16"},
-        "samples": {"count": 2},
-        "tolerances": whole["parity"]["tolerances"],
-        "protocol": whole["timing"]["protocol"],
-        **changes,
-    }
-    return KitFolder(folder=Path("kit"), document=json.loads(json.dumps(document)), sha256=DIGEST)
+def test_nothing_compared_is_no_pass(tmp_path: Path) -> None:
+    none = dict.fromkeys(("reference", "matched_reference", "candidate", "matched_candidate"), 0)
+    detections = {"matched": 0, "missing": 0, "extra": 0, "shown": none}
+    with pytest.raises(ArtifactMismatchError, match="does not hold together"):
+        read(tmp_path, report(parity={"samples": [], "detections": detections}))
 
 
-def test_a_report_of_its_kit_is_taken(tmp_path: Path) -> None:
-    assert read(tmp_path, report(), kit()).model == "ssd300-hardnet-demo"
+def test_quantiles_are_numpy_s_of_the_raw_times(tmp_path: Path) -> None:
+    timing = read(tmp_path, report()).timing
+    for name, share in (("median", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
+        assert timing[name] == pytest.approx(np.quantile(TIMES, share), rel=1e-12)
+    assert timing["cov_percent"] == pytest.approx(100 * np.std(TIMES) / np.mean(TIMES), rel=1e-12)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"onnx": {"sha256": "cd" * 32}},
-        {"settings": {"precision": "int8"}},
-        {"samples": {"count": 3}},
-        {"model": {"name": "ssd512-hardnet68-coco"}},
-        {"trained": False},
-        {"target": "gtx-1080ti"},
-        {"tolerances": {"shown": None}},
-        {"protocol": {"warm_up_ms": 200, "iterations": 300}},
+        {"gpu_compute_ms": [1e308] * 5},
+        {"gpu_compute_ms": [1.01e7] * 5},  # 10.1 ms in nanoseconds
+        {"boundary": "end to end"},
+        {"protocol": {**report()["timing"]["protocol"], "warm_up_ms": "long"}},
+        {"conditions": "cold"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_report_of_another_kit_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(ArtifactMismatchError, match="is not of the kit"):
-        read(tmp_path, report(), kit(**changes))
+def test_units_and_boundaries_that_are_none_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputFileError) as caught:
+        read(tmp_path, report(timing=changes))
+    assert caught.value.next_step
 
 
-def test_another_kit_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactMismatchError, match=r"another kit\.json"):
-        read(tmp_path, report(kit_sha256="cd" * 32), kit())
+def test_conditions_of_the_device_are_kept(tmp_path: Path) -> None:
+    conditions = {"before": {"gpu_mhz": 921.6}, "after": {"gpu_mhz": 921.6}}
+    assert read(tmp_path, report(timing={"conditions": conditions})).timing["conditions"] == conditions
+    assert read(tmp_path, report()).timing["conditions"] is None
+
+
+def test_the_worst_pair_is_that_of_the_samples(tmp_path: Path) -> None:
+    document = copy.deepcopy(report())
+    document["parity"]["detections"]["worst_iou"] = 0.99
+    with pytest.raises(ArtifactMismatchError, match="does not hold together"):
+        read(tmp_path, document)
+
+
+def test_layers_in_another_precision_than_asked_for_are_told(tmp_path: Path) -> None:
+    build = {**report()["build"], "layers": {"a": "fp32"}}
+    assert "no layer computes in fp16, which was asked for: fp32" in read(tmp_path, report(build=build)).notes
+    with pytest.raises(InputFileError):
+        read(tmp_path, report(build={**build, "layers": {"a": None}}))

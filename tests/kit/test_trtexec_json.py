@@ -103,12 +103,14 @@ def test_a_profile_that_contradicts_itself_is_refused(tmp_path: Path, name: str,
 @pytest.mark.parametrize("version", VERSIONS)
 def test_layers_in_both_forms(tmp_path: Path, version: str) -> None:
     document = layer_info(tensors="I/O Tensors" if version.startswith("11") else "Bindings")
-    assert read_layer_info(write(tmp_path / "layers.json", document), version) == {"fp16": 1}
+    found = read_layer_info(write(tmp_path / "layers.json", document), version)
+    assert (found.names, found.precisions) == (("conv",), {"fp16": 1})
 
 
 def test_names_alone_say_no_precision(tmp_path: Path) -> None:
     path = write(tmp_path / "layers.json", {"Layers": ["conv", "nms"], "Bindings": ["images"]})
-    assert read_layer_info(path, "8.2.1") is None
+    found = read_layer_info(path, "8.2.1")
+    assert (found.names, found.precisions) == (("conv", "nms"), None)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,28 @@ def test_memory_goes_back_when_nobody_closes(monkeypatch: pytest.MonkeyPatch) ->
         assert here.watch.live() == before
 
 
+def test_memory_goes_back_where_the_gpu_stops_answering_behind_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines: list[run_engine.Engine] = []
+    original = run_engine.Engine
+
+    def made(*given: Any) -> run_engine.Engine:
+        engines.append(original(*given))
+        monkeypatch.setattr(run_engine.Cudart, "device", lost)
+        return engines[-1]
+
+    def lost(_cuda: Any) -> Any:
+        raise run_engine.EngineError("the GPU is lost", 3)
+
+    with simulated_host(monkeypatch, PASCAL) as here:
+        before, plan = here.watch.live(), plan_of(here.trt)
+        monkeypatch.setattr(run_engine, "Engine", made)
+        with pytest.raises(TargetError, match="the GPU is lost"):
+            TrtRunner(plan)
+        assert here.watch.live() == before
+        with pytest.raises(run_engine.EngineError, match="closed"):
+            engines[0].infer({"images": pictures()})
+
+
 def test_plans_of_others_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with simulated_host(monkeypatch, PASCAL) as here:
         plan = plan_of(here.trt)

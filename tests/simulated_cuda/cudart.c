@@ -5,6 +5,7 @@
  *
  * SIMULATED_CUDA_DEVICE       name,major,minor            default: Simulated GPU,8,9
  * SIMULATED_CUDA_FAIL_MALLOC  n: the n-th cudaMalloc since simulated_reset() finds no memory
+ * SIMULATED_CUDA_FAIL         name,n: the n-th call of the function `name` since simulated_reset() fails
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, INVALID_HANDLE = 400, NOT_READY = 600, BAD_CAPTURE = 901 };
+enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, INVALID_HANDLE = 400, NOT_READY = 600, LAUNCH_FAILURE = 719, BAD_CAPTURE = 901 };
 enum { MEMORY, STREAM, EVENT, GRAPH, GRAPH_EXEC, KINDS };
 enum { ALL_BYTES = 1 << 30 };
 
@@ -26,12 +27,23 @@ typedef struct Thing {
 } Thing;
 
 static Thing *things = NULL;
-static int last_error = OK, mallocs = 0, launches = 0;
+static int last_error = OK, mallocs = 0, launches = 0, watched = 0;
 
 static int told(int status) {
     if (status != OK) last_error = status;
     return status;
 }
+
+/* True for the call that SIMULATED_CUDA_FAIL names. */
+static int fails(const char *function) {
+    const char *given = getenv("SIMULATED_CUDA_FAIL"), *comma = given == NULL ? NULL : strchr(given, ',');
+    if (comma == NULL || strlen(function) != (size_t)(comma - given) || strncmp(function, given, strlen(function)) != 0)
+        return 0;
+    watched += 1;
+    return watched == atoi(comma + 1);
+}
+#define MAY_FAIL \
+    if (fails(__func__)) return told(LAUNCH_FAILURE)
 
 static Thing *add(int kind, size_t size) {
     Thing *thing = calloc(1, sizeof(Thing));
@@ -91,7 +103,7 @@ int simulated_live(int kind) {
     return count;
 }
 int simulated_launches(void) { return launches; }
-void simulated_reset(void) { mallocs = launches = last_error = 0; }
+void simulated_reset(void) { mallocs = launches = watched = last_error = 0; }
 
 int cudaSetDevice(int number) { return told(number == 0 ? OK : 101); }
 int cudaGetLastError(void) {
@@ -106,6 +118,7 @@ const char *cudaGetErrorString(int status) {
     case NO_MEMORY: return "out of memory";
     case INVALID_HANDLE: return "invalid resource handle";
     case NOT_READY: return "device not ready";
+    case LAUNCH_FAILURE: return "unspecified launch failure";
     case BAD_CAPTURE: return "operation failed due to a previous error during capture";
     default: return "unrecognized error code";
     }
@@ -120,12 +133,14 @@ int cudaMalloc(void **address, size_t size) {
 }
 int cudaFree(void *address) { return address == NULL ? OK : drop(MEMORY, address); }
 int cudaMemcpyAsync(void *to, const void *from, size_t count, int kind, void *stream) {
+    MAY_FAIL;
     if (find(STREAM, stream) == NULL) return told(INVALID_HANDLE);
     if ((kind != 1 && kind != 2) || !inside(kind == 1 ? to : from, count)) return told(INVALID_VALUE);
     memcpy(to, from, count);
     return OK;
 }
 int cudaMemGetInfo(size_t *available, size_t *total) {
+    MAY_FAIL;
     *total = ALL_BYTES;
     *available = ALL_BYTES;
     for (Thing *thing = things; thing != NULL; thing = thing->next)
@@ -134,29 +149,37 @@ int cudaMemGetInfo(size_t *available, size_t *total) {
 }
 
 int cudaStreamCreate(void **stream) {
+    MAY_FAIL;
     *stream = add(STREAM, 0);
     return OK;
 }
 int cudaStreamDestroy(void *stream) { return drop(STREAM, stream); }
 int cudaStreamSynchronize(void *stream) {
+    MAY_FAIL;
     Thing *thing = find(STREAM, stream);
     return told(thing == NULL ? INVALID_HANDLE : thing->flag ? BAD_CAPTURE : OK);
 }
 
 int cudaEventCreate(void **event) {
+    MAY_FAIL;
     *event = add(EVENT, 0);
     return OK;
 }
 int cudaEventDestroy(void *event) { return drop(EVENT, event); }
 int cudaEventRecord(void *event, void *stream) {
+    MAY_FAIL;
     Thing *thing = find(EVENT, event);
     if (thing == NULL || find(STREAM, stream) == NULL) return told(INVALID_HANDLE);
     thing->flag = 1;
     thing->when_ms = now_ms();
     return OK;
 }
-int cudaEventSynchronize(void *event) { return told(find(EVENT, event) == NULL ? INVALID_HANDLE : OK); }
+int cudaEventSynchronize(void *event) {
+    MAY_FAIL;
+    return told(find(EVENT, event) == NULL ? INVALID_HANDLE : OK);
+}
 int cudaEventElapsedTime(float *elapsed, void *start, void *end) {
+    MAY_FAIL;
     Thing *first = find(EVENT, start), *second = find(EVENT, end);
     if (first == NULL || second == NULL || !first->flag || !second->flag) return told(INVALID_HANDLE);
     *elapsed = (float)(second->when_ms - first->when_ms);
@@ -164,6 +187,7 @@ int cudaEventElapsedTime(float *elapsed, void *start, void *end) {
 }
 
 int cudaStreamBeginCapture(void *stream, int mode) {
+    MAY_FAIL;
     Thing *thing = find(STREAM, stream);
     (void)mode;
     if (thing == NULL || thing->flag) return told(INVALID_HANDLE);
@@ -174,10 +198,12 @@ int cudaStreamEndCapture(void *stream, void **graph) {
     Thing *thing = find(STREAM, stream);
     if (thing == NULL || !thing->flag) return told(INVALID_HANDLE);
     thing->flag = 0;
+    MAY_FAIL; /* an invalid capture ends, too */
     *graph = add(GRAPH, 0);
     return OK;
 }
 static int instantiate(void **exec, void *graph) {
+    if (fails("cudaGraphInstantiate")) return told(LAUNCH_FAILURE);
     if (find(GRAPH, graph) == NULL) return told(INVALID_HANDLE);
     *exec = add(GRAPH_EXEC, 0);
     return OK;
@@ -194,6 +220,7 @@ int cudaGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long f
 int cudaGraphDestroy(void *graph) { return drop(GRAPH, graph); }
 int cudaGraphExecDestroy(void *exec) { return drop(GRAPH_EXEC, exec); }
 int cudaGraphLaunch(void *exec, void *stream) {
+    MAY_FAIL;
     if (find(GRAPH_EXEC, exec) == NULL || find(STREAM, stream) == NULL) return told(INVALID_HANDLE);
     launches += 1;
     return OK;

@@ -16,8 +16,8 @@ SHARE = {"iou": 0.5, "score": 0.05, "share": 0.9, "why": "of a test"}
 def report(**changes: Any) -> dict[str, Any]:
     """A report that passed and is stable; ``changes`` to its parts, ``parity`` and ``timing`` merged."""
     samples = [
-        {"index": 0, "matched": 9, "missing": 1, "extra": 0, "outputs": {}},
-        {"index": 1, "matched": 10, "missing": 0, "extra": 1, "outputs": {}},
+        {"index": 0, "matched": 9, "missing": 1, "extra": 0, "outputs": {}, "worst_iou": 0.9},
+        {"index": 1, "matched": 10, "missing": 0, "extra": 1, "outputs": {}, "worst_score_difference": 0.01},
     ]
     shown = {"reference": 5, "matched_reference": 5, "candidate": 5, "matched_candidate": 5, "least_score": 0.3}
     document: dict[str, Any] = {
@@ -32,7 +32,7 @@ def report(**changes: Any) -> dict[str, Any]:
         "device": {"name": "NVIDIA Tegra X1", "compute_capability": [5, 3], "memory_bytes": 4 << 30},
         "tensorrt": "8.2.1.8",
         "cuda_layer": "pycuda",
-        "date": "2026-11-21T10:00:00+00:00",
+        "date": "2024-05-17T10:00:00+00:00",
         "build": {"seconds": 400.0, "precision": "fp16", "layers": {"a": "fp16", "b": "fp32"}, "notes": []},
         "parity": {
             "passed": True,

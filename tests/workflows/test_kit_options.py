@@ -53,6 +53,8 @@ def test_fp16_on_the_1080_ti_is_warned_of() -> None:
         ({"samples": 0}, UsageError),
         ({"samples": 100_000}, UsageError),
         ({"count": 4}, UsageError),
+        ({"target": "gtx-1080ti", "count": 0}, UsageError),
+        ({"target": "gtx-1080ti", "count": -1}, UsageError),
         ({"calib": Path("x.calib.json")}, UsageError),
         ({"layer_precisions": "a:fp32"}, UsageError),
         ({"target": "gtx-1080ti", "calib": Path("x"), "count": 4}, UsageError),

@@ -39,8 +39,6 @@ def test_a_kit_for_the_nano() -> None:
     assert (settings["precision"], settings["typed"], settings["workspace_bytes"]) == ("fp16", False, 256 << 20)
     assert {"nms", "scores", "boxes"} <= set(settings["fp32_layers"])
     assert result.document["candidate_cap"] == 2000
-    beside = sum(result.bytes_by_file.values()) - result.bytes_by_file["model.onnx"]
-    assert 0 < beside <= BEYOND_MODEL
 
 
 def test_the_device_file_is_a_copy_and_reads_the_kit() -> None:
@@ -94,6 +92,28 @@ def test_samples_that_ranges_were_measured_on_come_last_and_are_told(tmp_path: P
     assert any("flatters parity" in line for line in result.notes)
     assert not any("flatters" in line for line in demo_kit("gtx-1080ti").notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kit", "kit.calib.json"]
+
+
+@pytest.mark.parametrize("target", ["jetson-nano", "gtx-1080ti"])
+def test_a_kit_is_within_its_size_and_explains_its_estimate(target: str) -> None:
+    result = demo_kit(target)
+    on_disk = {path: path.stat().st_size for path in result.folder.rglob("*") if path.is_file()}
+    beside = sum(on_disk.values()) - on_disk[result.folder / "model.onnx"]
+    assert 0 < beside <= BEYOND_MODEL == 25_000_000
+    estimate, text = result.document["estimate"], (result.folder / "README.md").read_text()
+    assert estimate["memory_formula"] in text
+    assert estimate["disk_formula"] in text
+    assert f"- {estimate['build_memory_bytes'] / (1 << 20):.0f} MiB of memory" in text
+
+
+@pytest.mark.parametrize("target", ["jetson-nano", "gtx-1080ti"])
+def test_a_kit_says_how_many_samples_it_has(target: str) -> None:
+    result = demo_kit(target)
+    assert result.document["samples"]["data"] == "2 images: demo:val, first 2 of 2000 images"
+    assert (
+        result.document["samples"]["count"] == len(run_engine.Kit(str(result.folder)).arrays("inputs")["pixels"]) == 2
+    )
+    assert "Runs the samples (2 images: demo:val, first 2 of 2000 images)" in (result.folder / "README.md").read_text()
 
 
 def test_an_untrained_backbone(tmp_path: Path) -> None:
