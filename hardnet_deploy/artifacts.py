@@ -204,13 +204,14 @@ def read_content(path: Path) -> bytes:
         raise InputFileError(f"{path} cannot be read", got=error.strerror) from error
 
 
-def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False) -> Artifact:
+def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False, again: str = "export again") -> Artifact:
     """Check ``content``, read from ``path``, against the manifest beside it.
 
     Args:
         path: The artifact.
         content: Its bytes.
         trust: Take it without a readable manifest, or with one that disagrees; ``warning`` then says which.
+        again: What makes such an artifact anew, for the messages.
 
     Raises:
         ArtifactMismatchError: No manifest, an unreadable one, or its hash is another one, and ``trust`` is not set.
@@ -222,7 +223,7 @@ def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False) ->
             raise ArtifactMismatchError(
                 f"{path} has no manifest",
                 wanted=f"{beside}, which the export writes",
-                next_step="copy it beside the file, export again, or pass --trust to take the file as it is",
+                next_step=f"copy it beside the file, {again}, or pass --trust to take the file as it is",
             )
         return Artifact(path=path, content=content, manifest=None, sha256=digest, warning="taken without a manifest")
     try:
@@ -239,7 +240,7 @@ def hold_against_manifest(path: Path, content: bytes, *, trust: bool = False) ->
                 f"{path} is not the file that its manifest describes",
                 got=f"SHA-256 {digest[:16]}...",
                 wanted=f"SHA-256 {manifest.sha256[:16]}...",
-                next_step="export again, or pass --trust to take the file as it is",
+                next_step=f"{again}, or pass --trust to take the file as it is",
             )
         warning = "taken although it changed since its manifest was written"
         return Artifact(path=path, content=content, manifest=manifest, sha256=digest, warning=warning)

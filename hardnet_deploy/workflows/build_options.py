@@ -69,6 +69,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
             target.precision_warning("fp16") or "fp16 is not faster on the CPU",
             got="--fp16",
             wanted="--int8, or fp32 without either",
+            next_step="--int8 instead of --fp16; or --target jetson-nano or gpu, where fp16 is faster",
         )
     if request.int8 and request.fp16 and target.precisions["fp16"] != "fast":
         raise UsageError(

@@ -45,7 +45,9 @@ def float_parts(
     A layer that computes in INT8 and feeds one that is held has a scale for its output, too, and an output type that is
     not set TensorRT chooses by what the layer computes in (TensorRT 8.6, NvInfer.h, ``ILayer::setOutputType``): the
     held one would read 8 bits. So such layers write FP32, as they do in the Q/DQ writing, where quantisation stands on
-    the inputs of INT8 layers alone. What a concatenation joins is not followed: a whole block would write FP32.
+    the inputs of INT8 layers alone; it is that writing whose mAP a search measures. What only moves values on the way,
+    a pooling or a concatenation, has a scale of its own and is held as well. Behind a concatenation that may be half of
+    a block: the price of every layer that reads one and is left in float.
 
     Args:
         model: As TensorRT's parser gets it.
@@ -60,24 +62,30 @@ def float_parts(
         return FloatParts(fp32_layers=islands)
     heads, movers = _heads(graph)
     first = (unit.name for unit in graph.units if unit.name in left)
-    layers = tuple(dict.fromkeys([*first, *islands, *movers]))
-    wanted = heads | _sources(graph, frozenset(layers))
+    held = dict.fromkeys([*first, *islands, *movers])
+    sources = _sources(graph, frozenset(held))
+    on_the_way = (node.name for node in graph.model.graph.node if sources.intersection(_moved_by(graph, node)))
+    layers = tuple(dict.fromkeys([*held, *filter(None, on_the_way)]))
+    wanted = heads | sources
     makers = [graph.producers[unit.output].name for unit in graph.units if unit.output in wanted]
     return FloatParts(fp32_layers=layers, fp32_outputs=tuple(name for name in makers if name and name not in layers))
 
 
 def _sources(graph: GraphMap, held: frozenset[str]) -> set[str]:
-    """Tensors that held nodes read, and those whose values are in them; not through a concatenation."""
-    from calibration.graph import MOVES
-
+    """Tensors that held nodes read, and those whose values are in them."""
     found: set[str] = set()
     pending = [name for node in graph.model.graph.node if node.name in held for name in node.input]
     while pending:
         name = pending.pop()
         if name not in found:
             found.add(name)
-            pending += graph.moved(name, MOVES - {"Concat"})
+            pending += graph.moved(name)
     return found
+
+
+def _moved_by(graph: GraphMap, node: onnx.NodeProto) -> tuple[str, ...]:
+    """What a node writes, where it only moves values; nothing of any other."""
+    return tuple(name for name in node.output if graph.moved(name))
 
 
 def _heads(graph: GraphMap) -> tuple[set[str], tuple[str, ...]]:

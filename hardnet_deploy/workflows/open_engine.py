@@ -193,7 +193,7 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
     model = parse_model(content, source=label)
     artifact = hold_against_manifest(path, content, trust=trust)
     manifest, warning = artifact.manifest, artifact.warning
-    runner = OrtRunner(model, candidate_cap=_candidate_cap(manifest.target if manifest else None))
+    runner = OrtRunner(model, candidate_cap=candidate_cap(manifest.target if manifest else None))
     if len(runner.inputs) != 1:
         raise InputFileError(f"{label} has {len(runner.inputs)} inputs", wanted="one, 'images'")
     if manifest is not None:
@@ -240,7 +240,7 @@ def _open_onnx(path: Path, *, trust: bool) -> OpenEngine:
     )
 
 
-def _candidate_cap(target: str | None) -> int:
+def candidate_cap(target: str | None) -> int:
     """Boxes that the plugin considers in an image on the target the graph was exported for."""
     return (TARGETS[target].nms_candidate_cap if target is not None and target in TARGETS else None) or CANDIDATE_CAP
 

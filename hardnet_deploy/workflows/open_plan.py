@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Final
 
-from hardnet_deploy.artifacts import Artifact, Manifest, hold_against_manifest, manifest_path, read_content
+from hardnet_deploy.artifacts import (
+    Artifact,
+    Manifest,
+    hold_against_manifest,
+    manifest_path,
+    read_content,
+    read_manifest,
+)
+from hardnet_deploy.device.run_engine import onnx_nodes
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, TargetError
 from hardnet_deploy.runners.trt import TensorRTHere, TrtRunner, sm_text, tensorrt_here
 from hardnet_deploy.workflows.open_engine import OpenEngine, usual_thresholds
 from hardnet_deploy.workflows.plan_registry import built_here
 
 BUILD_HERE: Final = "build it here: hardnet-deploy build-engine"
+PLAN_TAG: Final = b"ftrt"
+"""How a plan begins: ``kPLAN_FILE_TAG`` in NVIDIA/TensorRT:samples/common/sampleEngines.cpp (``printPlanVersion``).
+
+Nothing public says how older releases begin theirs, so a plan that has its manifest is not held against it."""
+LEAST_BYTES: Final = 28  # what that reads of a plan; a shorter file is none
 
 
 def open_plan(path: Path, *, trust: bool) -> OpenEngine:
@@ -24,23 +38,16 @@ def open_plan(path: Path, *, trust: bool) -> OpenEngine:
             or that another model of GPU with the same compute capability built.
 
     Raises:
-        InputFileError: The file cannot be read, or does not take one batch of images.
+        InputFileError: The file cannot be read, is no plan, or does not take one batch of images.
         ArtifactMismatchError: The manifest is missing or does not describe the plan; the plan was not built here.
         TargetError: There is no TensorRT or GPU here, or the plan is for others.
     """
     label = str(path)
-    artifact = hold_against_manifest(path, read_content(path), trust=trust)
-    manifest = artifact.manifest
-    if manifest is None:
-        raise ArtifactMismatchError(
-            f"{label} is a TensorRT plan without a manifest, so nothing tells its pre-processing and classes",
-            wanted=f"{manifest_path(path)}, which the build writes",
-            next_step=f"copy it beside the file, or {BUILD_HERE}",
-        )
+    artifact, manifest = read_plan(path, trust=trust)
     preprocess, head = manifest.preprocess_spec(), manifest.head_spec()
     warnings = [artifact.warning] if artifact.warning else []
-    warnings += _refuse_foreign(label, manifest, _here(label), trust=trust)
-    warnings += _refuse_unknown(artifact, trust=trust)
+    warnings += refuse_foreign(label, manifest, tensorrt_for(label), trust=trust)
+    warnings += refuse_unknown(artifact, trust=trust)
     runner = TrtRunner(artifact.content, manifest=dataclasses.asdict(manifest))
     try:
         batch = _batch(label, runner, preprocess.size, manifest)
@@ -62,7 +69,70 @@ def open_plan(path: Path, *, trust: bool) -> OpenEngine:
     )
 
 
-def _here(label: str) -> TensorRTHere:
+def read_plan(path: Path, *, trust: bool) -> tuple[Artifact, Manifest]:
+    """A plan's bytes, held against its manifest; nothing of them is loaded.
+
+    Args:
+        path: The plan.
+        trust: Take a plan that changed since its manifest was written. Without any manifest it is of no use: nothing
+            else tells how images become its input, and what its classes are.
+
+    Raises:
+        InputFileError: The file cannot be read, or is no plan.
+        ArtifactMismatchError: The manifest is missing or does not describe the plan.
+    """
+    content = read_content(path)
+    beside = manifest_path(path)
+    try:
+        manifest = read_manifest(beside)
+    except ArtifactMismatchError as error:
+        _refuse_no_plan(path, content, tagged=True)
+        missing = not os.path.lexists(beside)
+        raise ArtifactMismatchError(
+            f"{path} is a TensorRT plan without a {'' if missing else 'readable '}manifest, so nothing tells its "
+            "pre-processing and classes",
+            got=None if missing else error.got,
+            wanted=f"{beside}, which the build writes",
+            next_step=f"copy it from where the plan was built, or {BUILD_HERE}",
+        ) from error
+    _refuse_no_plan(path, content, tagged=False)
+    return hold_against_manifest(path, content, trust=trust, again="build it again"), manifest
+
+
+def _refuse_no_plan(path: Path, content: bytes, *, tagged: bool) -> None:
+    """Refuse what is surely no plan; with ``tagged`` also what does not begin as plans do."""
+    if not content:
+        found = "an empty file"
+    elif onnx_nodes(content):
+        found = "an ONNX graph"
+    elif _is_text(content):
+        found = f"text: {content[:40].decode(errors='replace').splitlines()[0]!r}"
+    elif len(content) < LEAST_BYTES:
+        found = f"{len(content)} bytes"
+    elif tagged and not content.startswith(PLAN_TAG):
+        found = f"bytes that do not begin with '{PLAN_TAG.decode()}', and no readable manifest that says what they are"
+    else:
+        return
+    raise InputFileError(
+        f"{path} is not a TensorRT plan",
+        got=found,
+        next_step=BUILD_HERE if found == "an ONNX graph" else f"check where it comes from, or {BUILD_HERE}",
+    )
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return b"\0" not in content and bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def tensorrt_for(label: str) -> TensorRTHere:
+    """What runs plans on this machine.
+
+    Raises:
+        TargetError: Nothing does.
+    """
     try:
         return tensorrt_here()
     except TargetError as error:
@@ -71,8 +141,11 @@ def _here(label: str) -> TensorRTHere:
         ) from error
 
 
-def _refuse_foreign(label: str, manifest: Manifest, here: TensorRTHere, *, trust: bool) -> list[str]:
+def refuse_foreign(label: str, manifest: Manifest, here: TensorRTHere, *, trust: bool) -> list[str]:
     """Refuse a plan that another TensorRT or GPU built; what ``trust`` lets pass.
+
+    Raises:
+        TargetError: One did.
 
     Plans are bound to the TensorRT version and compute capability; on another model of GPU with the same capability
     they load, and "may" fail or be slow, as TensorRT itself warns
@@ -99,7 +172,12 @@ def _refuse_foreign(label: str, manifest: Manifest, here: TensorRTHere, *, trust
     return [f"{what}: it may be slow, or fail"]
 
 
-def _refuse_unknown(artifact: Artifact, *, trust: bool) -> list[str]:
+def refuse_unknown(artifact: Artifact, *, trust: bool) -> list[str]:
+    """Refuse a plan that this user did not build on this machine; what ``trust`` lets pass.
+
+    Raises:
+        ArtifactMismatchError: It is not in the registry.
+    """
     if built_here(artifact.sha256):
         return []
     if not trust:

@@ -22,7 +22,9 @@ from typing import Final
 
 from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.cache import cache_folder
+from hardnet_deploy.errors import UsageError
 from hardnet_deploy.export.parser_table import WEAKLY_TYPED
+from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.target_spec import Precision
 from hardnet_deploy.workflows.build_options import BuildPlan, parse_batch_range, parse_size
 from hardnet_deploy.workflows.build_request import BuildRequest
@@ -41,6 +43,7 @@ from hardnet_deploy.workflows.preflight_steps import describe
 from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
 TIMING_FOLDER: Final = "timing"
+GRAPH_SUFFIX: Final = ".onnx"
 WEAK_TEN: Final = (
     "--int8 with --fp16 uses the flags and the calibration cache of TensorRT 10, deprecated since 10.12 and 10.1;"
     " TensorRT 11 has neither"
@@ -57,9 +60,11 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
 
     Raises:
         TargetError: The target or this machine cannot do it; the message has the way out.
-        UsageError: Options that do not go together with the source.
+        UsageError: Options that do not go together with the source; an output named as an ONNX graph.
+        OutputFileError: An output clearly cannot be written.
         InputFileError, ArtifactMismatchError: The source or the calibration cannot be read, or is of something else.
     """
+    _refuse_graph_name(plan)
     machine = machine or read_machine(plan.output.parent)
     builder = choose_builder(plan.target, machine, source=plan.source, building=not request.dry_run)
     check_precisions(request, builder)
@@ -79,6 +84,8 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
     as_qdq = typed or source.has_qdq
     outputs = [plan.output, manifest_path(plan.output)]
     outputs += [plan.output.with_suffix(".calib.json")] if scales_from == "data" else []
+    for output in outputs:
+        refuse_unwritable(output)
     decided = TensorRTPlan(
         family=builder.family,
         tensorrt=builder.version,
@@ -104,6 +111,15 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
         estimate=estimate,
     )
     return dataclasses.replace(decided, steps=tuple(describe(plan, request, source, builder, decided)))
+
+
+def _refuse_graph_name(plan: BuildPlan) -> None:
+    if plan.output.suffix == GRAPH_SUFFIX:
+        raise UsageError(
+            f"-o {plan.output} names an ONNX graph, and target '{plan.target.name}' is given a TensorRT plan",
+            wanted=f"a name such as {plan.output.with_suffix('.engine')}",
+            next_step=f"-o {plan.output.with_suffix('.engine')}; or --target cpu, whose engines are ONNX graphs",
+        )
 
 
 def _precisions(request: BuildRequest) -> tuple[Precision, ...]:

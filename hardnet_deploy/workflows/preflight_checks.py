@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from calibration.trt_cache import CacheHeader
 
 SHOWN: Final = 3
+DEPRECATED_PLUGIN: Final = "; it is deprecated since 10.12 (NVIDIA/TensorRT@v11.1:plugin/README.md)"
 ALGORITHM: Final = "EntropyCalibration2"
 
 
@@ -69,7 +70,8 @@ def check_source(source: Source, plan: BuildPlan, request: BuildRequest, builder
     if source.nms == "efficient" and not builder.has_plugin:
         raise TargetError(
             f"TensorRT {builder.version} has no plugin {PLUGIN_OP}, with which {source.label} ends",
-            got="the plugin is deprecated since 10.12 (NVIDIA/TensorRT@v11.1:plugin/README.md)",
+            got="the registry of its plugins has none of that name"
+            + ("" if builder.family in WEAKLY_TYPED else DEPRECATED_PLUGIN),
             next_step="export with --nms onnx"
             if "onnx" in target.nms_kinds
             else "install the plugin library of the same TensorRT version (JetPack 4.6.1 has it)",

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.cache import cache_folder
 from hardnet_deploy.cli.main import app
+from hardnet_deploy.workflows.open_plan import PLAN_TAG
 
 BUILD = ("build-engine", "float.onnx", "--int8", "--calib", "float.calib.json", "--target", "gtx-1080ti")
 
@@ -69,4 +70,6 @@ def test_a_plan_that_cannot_run_here_ends_with_one_sentence(monkeypatch: pytest.
         assert trusted["engine"]["warning"]
     assert "this machine cannot run it" in run(*words, exit_code=3).stderr
     manifest_path(Path("float.int8.engine")).unlink()
-    assert "has no manifest" in run(*words, exit_code=8).stderr
+    assert "is not a TensorRT plan" in run(*words, exit_code=4).stderr  # it is not: it is a simulated one
+    Path("float.int8.engine").write_bytes(PLAN_TAG + bytes(range(128, 256)))
+    assert "is a TensorRT plan without a manifest" in run(*words, exit_code=8).stderr

@@ -72,12 +72,26 @@ def test_what_the_l2_norm_reads_is_written_in_fp32_through_a_pooling() -> None:
     model = normed_detector()
     parts = float_parts(model, "int8", graph=GraphMap(model))
     assert parts.fp32_outputs == (node_of("exit.relu", model), "loc.head", "conf.head")
+    pooling = [node.name for node in model.graph.node if node.op_type == "MaxPool"]
+    assert pooling
+    assert set(pooling) <= set(parts.fp32_layers)  # it has a scale of its own, too
 
 
-def test_what_a_concatenation_joins_is_not_followed() -> None:
+def test_what_a_held_layer_reads_through_a_concatenation_is_written_in_fp32() -> None:
     model = detector_graph()
-    parts = float_parts(model, "int8", graph=GraphMap(model), left=frozenset({"base.1.b"}))  # reads one
-    assert parts.fp32_outputs == HEADS
+    parts = float_parts(model, "int8", graph=GraphMap(model), left=frozenset({"base.1.b"}))  # reads [base.1.a, base.0]
+    joins = node_of("base.1.in", model)
+    assert {"base.1.b", joins} <= set(parts.fp32_layers)
+    assert node_of("base.1.out", model) not in parts.fp32_layers  # which nothing that is held reads
+    assert set(parts.fp32_outputs) == {node_of("base.0.relu", model), node_of("base.1.a.relu", model), *HEADS}
+
+
+def test_nothing_else_in_front_of_a_layer_that_stays_int8_is_held() -> None:
+    model = detector_graph()
+    parts = float_parts(model, "int8", graph=GraphMap(model), left=frozenset({FIRST}))
+    operators = {node.name: node.op_type for node in model.graph.node}
+    assert [name for name in parts.fp32_layers if operators[name] == "Conv"] == [FIRST]
+    assert not {node_of(name, model) for name in ("base.1.in", "base.1.out")}.intersection(parts.fp32_layers)
 
 
 def test_the_last_feature_map_of_a_backbone_leaves_through_its_relu() -> None:

@@ -22,9 +22,17 @@ from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.runners.trt import TrtRunner
 from hardnet_deploy.workflows import open_plan as workflow
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
+from hardnet_deploy.workflows.open_plan import PLAN_TAG
 from hardnet_deploy.workflows.sensitivity import SensitivityRequest, run_sensitivity
 
 ENGINE = Path("fp32.engine")
+NOISE = np.random.default_rng(5).bytes(4096)
+NO_PLANS = {
+    "empty": b"",
+    "text": b"Git LFS pointer\nsize 1\n",
+    "json": b'{"schema": 1}',
+    "cut short": b"ftrt\0\0",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -149,24 +157,47 @@ def test_nothing_of_a_refused_plan_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(workflow, "TrtRunner", None)
     with simulated_host(monkeypatch, ADA):
         refused(ArtifactMismatchError)
-        ENGINE.write_bytes(b"changed")
+        ENGINE.write_bytes(NOISE)
         refused(ArtifactMismatchError)
+        for content in NO_PLANS.values():
+            ENGINE.write_bytes(content)
+            refused(InputFileError)
 
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_a_plan_without_a_readable_manifest_is_of_no_use(trust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "TrtRunner", None)
+    ENGINE.write_bytes(PLAN_TAG + NOISE)
+    missing = refused(ArtifactMismatchError, trust=trust)
+    assert "without a manifest" in missing
+    manifest_path(ENGINE).write_text("{")
+    damaged = refused(ArtifactMismatchError, trust=trust)
+    assert "without a readable manifest" in damaged
+    for text in (missing, damaged):  # neither --trust nor an export would help
+        assert "--trust" not in text
+        assert "export" not in text
+        assert "copy it from where the plan was built, or build it here: hardnet-deploy build-engine" in text
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("content", [*NO_PLANS.values(), NOISE], ids=[*NO_PLANS, "noise"])
+def test_what_is_no_plan_ends_with_exit_4_whatever_it_is_called(content: bytes, trust: bool) -> None:
+    ENGINE.write_bytes(content)
+    text = refused(InputFileError, trust=trust)
+    assert f"{ENGINE} is not a TensorRT plan" in text
+    assert "--trust" not in text
+    assert InputFileError.exit_code == 4
+
+
+def test_an_onnx_file_under_a_plans_manifest_ends_with_exit_4(monkeypatch: pytest.MonkeyPatch) -> None:
     built(ADA, monkeypatch)
-    manifest_path(ENGINE).unlink()
-    with simulated_host(monkeypatch, ADA):
-        assert "manifest" in refused(ArtifactMismatchError, trust=trust)
-        manifest_path(ENGINE).write_text("{")
-        with pytest.raises(ArtifactMismatchError):
-            open_engine(str(ENGINE), trust=trust)
+    shutil.copy("float.onnx", ENGINE)
+    assert "an ONNX graph" in refused(InputFileError, trust=True)
 
 
 def test_a_damaged_plan_that_is_trusted_still_gives_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     built(ADA, monkeypatch)
-    ENGINE.write_bytes(ENGINE.read_bytes()[:200])
+    ENGINE.write_bytes(ENGINE.read_bytes()[:-200])
     with simulated_host(monkeypatch, ADA), pytest.raises(ArtifactMismatchError) as caught:
         open_engine(str(ENGINE), trust=True)
     assert "magic" not in str(caught.value).lower()
