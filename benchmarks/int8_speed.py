@@ -32,7 +32,7 @@ from machine import conditions
 from ort_quantiser import LAYERS, Reader, Settings, quantise
 from ort_quantiser import prepare as prepare_peer
 
-from hardnet_deploy.bench.interleaved import WARM_UP_MS
+from hardnet_deploy.bench.timing import WARM_UP_MS
 from hardnet_deploy.data.image_lists import open_images
 from hardnet_deploy.models import registry
 from hardnet_deploy.runners.ort import OrtRunner

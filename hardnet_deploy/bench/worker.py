@@ -1,43 +1,95 @@
-"""One engine in a process of its own: ``python -m hardnet_deploy.bench.worker ENGINE INPUT.npy THREADS WARM_UP_MS``.
+"""One side in a process of its own: ``python -m hardnet_deploy.bench.worker SIDE``, SIDE being JSON.
 
-It answers ``ready`` on standard output, then each line ``N`` on standard input with the milliseconds of N runs as JSON.
-Between rounds it waits for input, so its threads sleep while another engine is timed; caches and clocks are another's
-then, so each round begins with untimed runs.
+It loads the side, runs it a few times and answers one line of JSON: ``facts`` and ``run_ms``, or ``problem``. Then each
+line ``{"runs", "warm_up_ms"}`` on standard input is answered with ``ms`` of every run and
+``peak_rss_bytes``. Between turns it waits for input, so its threads sleep while another engine is timed; caches and
+clocks are another's then, so each turn begins with untimed runs.
+
+This module alone loads rivals' networks and ONNX files that the caller made. Who wants models, manifests and folding
+starts a module that calls :func:`serve` with its :class:`~hardnet_deploy.bench.parts.Parts`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import os
 import sys
-import time
+from pathlib import Path
+from typing import Any, Final, TextIO
 
-import numpy as np
+from hardnet_deploy.bench.loaded import Loaded
+from hardnet_deploy.bench.memory import peak_rss_bytes
+from hardnet_deploy.bench.parts import NO_PARTS, Parts
+from hardnet_deploy.bench.sides import Side, SideError
+from hardnet_deploy.errors import HardnetDeployError
+
+LOADING_RUNS: Final = 3
+LIKELY_VICTIM: Final = "500"
+"""oom_score_adj: where memory runs out, Linux ends this process and not the one that keeps the results."""
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    import onnx
+def load(side: Side, parts: Parts) -> Loaded:
+    """Ready to be timed, in this process.
 
-    from hardnet_deploy.runners.ort import OrtRunner
+    Raises:
+        SideError, HardnetDeployError: It cannot be loaded.
+    """
+    if side.kind == "torch":
+        from hardnet_deploy.bench.torch_columns import load_torch
 
-    engine, images, threads, warm_up_ms = sys.argv[1:]
-    with OrtRunner(onnx.load(engine), threads=int(threads)) as runner:
-        feeds = {runner.inputs[0].name: np.load(images)}
-        runner.infer(feeds)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        for line in sys.stdin:
-            ready = time.perf_counter() + 1e-3 * float(warm_up_ms)
-            while time.perf_counter() < ready:
-                runner.infer(feeds)
-            times = []
-            for _ in range(int(line)):
-                began = time.perf_counter()
-                runner.infer(feeds)
-                times.append(1e3 * (time.perf_counter() - began))
-            sys.stdout.write(json.dumps(times) + "\n")
-            sys.stdout.flush()
+        return load_torch(side, parts)
+    from hardnet_deploy.bench.artifact_columns import load_artifact_side
+
+    return load_artifact_side(side, parts)
+
+
+def serve(parts: Parts) -> None:
+    """Load the side of the command line and answer until standard input ends."""
+    side = Side.from_dict(json.loads(sys.argv[1]))
+    _volunteer()
+    with _own_standard_output() as answers:
+        try:
+            loaded = load(side, parts)
+            (run_ms,) = loaded.turn(1, warm_up_ms=0, least_warm_up=LOADING_RUNS - 1)
+            facts = dataclasses.replace(loaded.facts, peak_rss_bytes=peak_rss_bytes())
+            _answer(answers, {"facts": dataclasses.asdict(facts), "run_ms": run_ms})
+            for line in sys.stdin:
+                wanted = json.loads(line)
+                times = loaded.turn(wanted["runs"], warm_up_ms=wanted["warm_up_ms"], least_warm_up=1)
+                _answer(answers, {"ms": times, "peak_rss_bytes": peak_rss_bytes()})
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is this side's problem and no other's
+            _answer(answers, {"problem": in_one_sentence(error)})
+
+
+def in_one_sentence(error: Exception) -> str:
+    """What happened, for a row of a table."""
+    if isinstance(error, SideError):
+        return str(error)
+    if isinstance(error, HardnetDeployError):
+        return f"{error.what} (got {error.got})" if error.got else error.what
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _answer(answers: TextIO, what: dict[str, Any]) -> None:
+    answers.write(json.dumps(what) + "\n")
+    answers.flush()
+
+
+@contextlib.contextmanager
+def _own_standard_output() -> Any:
+    """The answers' channel; whatever libraries print goes to standard error instead."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)
+        yield answers
+
+
+def _volunteer() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(LIKELY_VICTIM, encoding="ascii")
 
 
 if __name__ == "__main__":
-    main()
+    serve(NO_PARTS)

@@ -1,4 +1,4 @@
-"""Engines timed beside each other, each in a process of its own."""
+"""Engines timed beside each other, each in a process of its own: the real processes, on toy graphs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from tiny_detector import TOY, write_toy
 
-from hardnet_deploy.bench.interleaved import Timing, time_side_by_side
+from hardnet_deploy.bench import side_process
+from hardnet_deploy.bench.interleaved import Timing, time_side_by_side, time_sides
+from hardnet_deploy.bench.sides import Side
+from hardnet_deploy.bench.timing import TimingPlan, TimingProgress
 from hardnet_deploy.errors import TargetError
+from hardnet_deploy.files import sha256_file
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
 IMAGES = seeded_pixels(TOY.preprocess, 1)
@@ -48,6 +52,11 @@ def timed(files: dict[str, Path], **options: Any) -> dict[str, Timing]:
     return time_side_by_side(files, IMAGES, **{"threads": 1, "rounds": ROUNDS, "per_round": PER_ROUND} | options)
 
 
+def side(path: Path, **options: Any) -> Side:
+    fixed = {"key": path.stem, "kind": "onnxruntime", "artifact": str(path), "size": 32, "made_here": True}
+    return Side(**{**fixed, **options})
+
+
 def test_every_engine_has_its_turn_in_every_round(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
     told: list[tuple[int, int]] = []
     found = timed(engines(tmp_path, "one", "other"), progress=lambda done, total: told.append((done, total)))
@@ -66,8 +75,8 @@ def test_the_median_is_of_all_runs() -> None:
 
 @pytest.mark.usefixtures("processes")
 def test_an_engine_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
-    files = {**engines(tmp_path, "one"), "missing": tmp_path / "missing.onnx"}
-    with pytest.raises(TargetError, match=r"missing\.onnx ended") as caught:
+    files = {"missing": tmp_path / "missing.onnx"}
+    with pytest.raises(TargetError, match=r"missing\.onnx cannot be timed") as caught:
         timed(files)
     assert caught.value.exit_code == 3
     assert "missing.onnx" in (caught.value.got or "")
@@ -75,10 +84,11 @@ def test_an_engine_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -
 
 @pytest.mark.usefixtures("processes")
 def test_an_image_of_another_size_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match=r"one\.onnx ended"):
+    with pytest.raises(TargetError, match=r"one\.onnx cannot be timed") as caught:
         time_side_by_side(
             engines(tmp_path, "one"), np.zeros((1, 3, 8, 8), np.float32), threads=1, rounds=1, per_round=1
         )
+    assert "[1, 3, 8, 8]" in (caught.value.got or "")
 
 
 def test_a_process_that_ends_between_rounds_is_an_error(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
@@ -87,8 +97,9 @@ def test_a_process_that_ends_between_rounds_is_an_error(tmp_path: Path, processe
         processes[0].kill()
         processes[0].wait()
 
-    with pytest.raises(TargetError, match=r"one\.onnx ended"):
+    with pytest.raises(TargetError, match=r"one\.onnx cannot be timed") as caught:
         timed(engines(tmp_path, "one"), progress=end_it)
+    assert "SIGKILL" in (caught.value.got or "")
 
 
 def test_an_interrupt_ends_the_processes(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
@@ -98,3 +109,48 @@ def test_an_interrupt_ends_the_processes(tmp_path: Path, processes: list[subproc
 
     with pytest.raises(KeyboardInterrupt):
         timed(engines(tmp_path, "one"), progress=interrupt)
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_timing_carries_what_was_timed_and_one_bad_side_ends_no_other(tmp_path: Path) -> None:
+    path = engines(tmp_path, "toy")["toy"]
+    told: list[TimingProgress] = []
+    found = time_sides(
+        [side(path), side(tmp_path / "none.onnx"), side(path, key="large", size=64)],
+        plan=TimingPlan(iterations=8, rounds=4, warm_up_ms=1, reference=("toy",)),
+        progress=told.append,
+    )
+    good = found.sides["toy"]
+    assert good.problem is None
+    assert good.artifact_sha256 == sha256_file(path)
+    assert "ONNX Runtime" in good.engine
+    assert "NMS in" in good.boundary_text
+    assert good.peak_rss_bytes is None or good.peak_rss_bytes > 10**7
+    assert good.summary is not None
+    assert good.summary.runs == 8
+    assert "none.onnx" in (found.sides["none"].problem or "")
+    assert found.sides["large"].problem == f"{path} takes images [1, 3, 32, 32], this run has [1, 3, 64, 64]"
+    assert [one.doing for one in told] == ["loading"] * 3 + ["timing"] * 4
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_process_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(side_process, "ANSWER_LIMIT_S", 0.2)
+    found = time_sides(
+        [side(tmp_path / "any.onnx")], plan=TimingPlan(iterations=1), worker=("-c", "import time; time.sleep(60)")
+    )
+    assert "no answer for 0.2 s" in (found.sides["any"].problem or "")
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_process_that_falls_over_leaves_its_last_words(tmp_path: Path) -> None:
+    worker = ("-c", "print('to the wrong place', flush=True) if 0 else exit('there is no libgomp')")
+    found = time_sides([side(tmp_path / "any.onnx")], plan=TimingPlan(iterations=1), worker=worker)
+    assert found.sides["any"].problem == "its process ended with code 1: there is no libgomp"
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_process_started_without_workflows_refuses_what_it_cannot_vouch_for(tmp_path: Path) -> None:
+    path = engines(tmp_path, "toy")["toy"]
+    found = time_sides([side(path, made_here=False)], plan=TimingPlan(iterations=1))
+    assert "caller's own making" in (found.sides["toy"].problem or "")

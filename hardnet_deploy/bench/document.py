@@ -1,0 +1,193 @@
+"""The bench document: what ``bench --save`` writes and everybody else reads; ``docs/bench-json.md`` has every field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hardnet_deploy.bench.protocols import BOUNDARIES
+from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.files import atomic_output, write_durably
+from hardnet_deploy.kit.json_record import Record, read_json
+
+SCHEMA: Final = 1
+KIND: Final = "bench"
+MEASURED_HERE: Final = "measured here"
+IMPORTED: Final = "imported ("
+NOT_HERE: Final = "not reproducible here ("
+EXPORTED: Final = ", exported for this run"
+AGAIN: Final = "hardnet-deploy bench --save writes one"
+_FIGURES: Final = ("median", "mean", "p90", "p95", "p99", "min", "max", "cov_percent")
+_MAY_BE_MISSING: Final = ("p90", "p95", "p99", "cov_percent")
+
+
+def not_here(why: str) -> str:
+    """The provenance of a row that this machine cannot time."""
+    return f"{NOT_HERE}{why})"
+
+
+def save_bench(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document, whole or not at all.
+
+    Raises:
+        OutputFileError: It cannot be written; an older file stays as it was.
+    """
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_output(path) as temporary:
+        write_durably(temporary, text.encode("utf-8", "backslashreplace"))
+
+
+def read_bench(path: Path) -> dict[str, Any]:
+    """Read a document, every part of it checked.
+
+    Raises:
+        InputFileError: It is missing, no bench document, of another schema, or a part is not what it must be.
+    """
+    document = read_json(path, what="a bench document", hint=AGAIN)
+    check_bench(document, source=str(path))
+    return dict(document)
+
+
+def check_bench(document: Any, *, source: str) -> None:
+    """Refuse what is no bench document of this schema.
+
+    Args:
+        document: As JSON gives it.
+        source: Where it comes from, for messages.
+
+    Raises:
+        InputFileError: A part is missing, or is not what it must be.
+    """
+    whole = Record.of(document, source, hint=AGAIN)
+    if whole.values.get("kind") != KIND:
+        raise InputFileError(
+            f"{source} is no bench document",
+            got=f"kind {json.dumps(whole.values.get('kind'))[:60]}",
+            wanted=f"kind {KIND}",
+            next_step=AGAIN,
+        )
+    if whole.values.get("schema") != SCHEMA:
+        raise InputFileError(
+            f"{source} has another schema",
+            got=f"schema {json.dumps(whole.values.get('schema'))[:60]}",
+            wanted=f"schema {SCHEMA}",
+            next_step="run the bench again with this version",
+        )
+    whole.line("date")
+    whole.text("machine")
+    whole.texts("command")
+    whole.boolean("finished")
+    whole.record("conditions")
+    _check_protocol(whole.record("protocol"))
+    rows = whole.records("rows")
+    for row in rows:
+        _check_row(row)
+    keys = [row.values["key"] for row in rows]
+    if len(set(keys)) != len(keys):
+        whole.refuse("rows", "rows that each have a key of their own")
+
+
+def _check_protocol(protocol: Record) -> None:
+    for name in ("name", "statistic", "data", "method", "stability"):
+        protocol.text(name)
+    protocol.count("batch")
+    protocol.count("iterations")
+    protocol.texts("boundaries")
+    protocol.count("rounds")
+    for name in ("size", "iterations_published"):
+        if protocol.has(name):
+            protocol.count(name)
+    if protocol.has("budget_s"):
+        protocol.number("budget_s")
+    if protocol.has("reference"):
+        protocol.text("reference")
+
+
+def _check_row(row: Record) -> None:
+    for name in ("key", "network", "title", "engine", "boundary_text"):
+        row.text(name)
+    for name in ("runtime", "precision", "input", "device", "source"):
+        if row.has(name):
+            row.text(name)
+    provenance = row.text("provenance")
+    measured_here = provenance == MEASURED_HERE
+    if not measured_here and not provenance.startswith((IMPORTED, NOT_HERE)):
+        row.refuse("provenance", f"'{MEASURED_HERE}', '{IMPORTED}...)' or '{NOT_HERE}...)'")
+    if row.values.get("boundary") not in (*BOUNDARIES, None) or (measured_here and not row.has("boundary")):
+        row.refuse("boundary", " or ".join(BOUNDARIES))
+    for name in ("size", "batch", "parameters", "macs", "peak_rss_bytes"):
+        if row.has(name):
+            row.count(name)
+    if row.has("trained"):
+        row.boolean("trained")
+    row.texts("notes")
+    _check_published(row)
+    _check_measured(row, measured_here=measured_here)
+    _check_ratios(row)
+    if row.has("artifact"):
+        artifact = row.record("artifact")
+        if artifact.has("file"):
+            artifact.text("file")
+        artifact.digest("sha256")
+
+
+def _check_published(row: Record) -> None:
+    if row.has("published"):
+        published = row.record("published")
+        _positive(published, "ms")
+        for name in ("device", "runtime", "source"):
+            published.text(name)
+
+
+def _check_measured(row: Record, *, measured_here: bool) -> None:
+    if not row.has("measured"):
+        if measured_here:
+            row.refuse("measured", "figures, as it was measured here")
+        return
+    if row.values["provenance"].startswith(NOT_HERE):
+        row.refuse("measured", "null, as it could not be timed here")
+    measured = row.record("measured")
+    for name in _FIGURES:
+        if measured.has(name) or name not in _MAY_BE_MISSING:
+            measured.number(name) if name == "cov_percent" else _positive(measured, name)
+    if measured.count("runs") < 1:
+        measured.refuse("runs", "1 or more")
+    if measured.has("stable"):
+        measured.boolean("stable")
+    if not row.has("rounds_ms"):
+        if measured_here:
+            row.refuse("rounds_ms", "the milliseconds of every run, by round")
+        return
+    rounds = row.values["rounds_ms"]
+    if not isinstance(rounds, list):
+        row.refuse("rounds_ms", "a list of rounds")
+    runs = sum(len(Record({"round": one}, row.where, row.source, AGAIN).times("round")) for one in rounds)
+    if runs != measured.values["runs"]:
+        row.refuse("rounds_ms", f"as many runs as 'measured' has: {measured.values['runs']}")
+
+
+def _check_ratios(row: Record) -> None:
+    if row.has("ratio_to_reference"):
+        ratio = row.record("ratio_to_reference")
+        ratio.text("reference")
+        if ratio.has("published"):
+            _positive(ratio, "published")
+        if ratio.has("measured"):
+            _check_interval(ratio.record("measured"))
+    if row.has("gain_over_eager"):
+        _check_interval(row.record("gain_over_eager"))
+
+
+def _check_interval(ratio: Record) -> None:
+    _positive(ratio, "ratio")
+    if ratio.has("low") != ratio.has("high"):
+        ratio.refuse("low", "both ends of the interval, or none")
+    if ratio.has("low") and _positive(ratio, "low") > _positive(ratio, "high"):
+        ratio.refuse("low", "no more than 'high'")
+
+
+def _positive(record: Record, name: str) -> float:
+    value = record.number(name)
+    return value if value > 0 else record.refuse(name, "a number above 0")

@@ -1,0 +1,133 @@
+"""The process in which one side is loaded and timed, seen from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hardnet_deploy.bench.sides import Side, SideError, SideFacts
+
+ANSWER_LIMIT_S: Final = 900
+"""A process that says nothing for longer is ended: loading compiles, a turn is a second or a few runs."""
+
+
+@contextlib.contextmanager
+def opened(side: Side, worker: Sequence[str], folder: Path) -> Iterator[SideProcess]:
+    """Start a process, wait until the side is loaded, and end it with all that it started.
+
+    Args:
+        side: What it loads.
+        worker: Arguments of Python that start it, as ``("-m", MODULE)``.
+        folder: For its standard error.
+
+    Raises:
+        SideError: The side cannot be loaded.
+    """
+    errors = folder / f"{abs(hash(side.key))}.stderr"
+    with (
+        errors.open("wb") as standard_error,
+        subprocess.Popen(
+            [sys.executable, *worker, json.dumps(side.as_dict())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=standard_error,
+            text=True,
+            env={**os.environ, **_threads(side)},
+            start_new_session=True,  # Ctrl-C is for the process that keeps the results; this one it ends
+        ) as process,
+    ):
+        try:
+            yield SideProcess(process, errors)
+        finally:
+            _end(process)
+
+
+class SideProcess:
+    """A loaded side: :class:`hardnet_deploy.bench.rounds.Timeable`."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
+        self._process, self._errors = process, errors
+        ready = self._answer()
+        self._facts = SideFacts(**{**ready["facts"], "notes": tuple(ready["facts"]["notes"])})
+        self._run_ms = float(ready["run_ms"])
+
+    @property
+    def facts(self) -> SideFacts:
+        """What it says of itself."""
+        return self._facts
+
+    @property
+    def run_ms(self) -> float:
+        """One run after it was loaded."""
+        return self._run_ms
+
+    def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
+        """Milliseconds of each run; see :class:`hardnet_deploy.bench.rounds.Timeable`."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it has ended shows in its answer
+            request = {"runs": runs, "warm_up_ms": warm_up_ms}
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        answer = self._answer()
+        self._facts = SideFacts(**{**vars(self._facts), "peak_rss_bytes": answer["peak_rss_bytes"]})
+        return tuple(float(value) for value in answer["ms"])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        late = threading.Event()
+
+        def end_it() -> None:
+            late.set()
+            _kill(self._process)
+
+        limit = threading.Timer(ANSWER_LIMIT_S, end_it)
+        limit.daemon = True
+        limit.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            limit.cancel()
+        if late.is_set():
+            raise SideError(f"its process gave no answer for {ANSWER_LIMIT_S} s and was ended")
+        if not line:
+            raise SideError(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        if "problem" in answer:
+            raise SideError(str(answer["problem"]))
+        return answer
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        told = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if code < 0:
+            name = signal.Signals(-code).name
+            return f"its process was ended by {name}" + (": no memory, perhaps" if name == "SIGKILL" else "")
+        return f"its process ended with code {code}" + (f": {told[-1]}" if told else "")
+
+
+def _threads(side: Side) -> dict[str, str]:
+    """The libraries below NumPy and PyTorch read these when they are loaded."""
+    count = str(side.threads)
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """The process and what it started: compilers keep processes of their own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    _kill(process)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # whatever it had not read
+        process.stdin.close()

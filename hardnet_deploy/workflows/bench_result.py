@@ -1,0 +1,99 @@
+"""What a bench came to: its document, whether it is a result, and the files it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardnet_deploy.bench.document import save_bench
+from hardnet_deploy.bench.tables import csv_table, markdown_table, text_table
+from hardnet_deploy.bench.timing import StoppedBy
+from hardnet_deploy.errors import HardnetDeployError, TargetError, UnstableTimingError
+from hardnet_deploy.files import atomic_output, write_durably
+from hardnet_deploy.workflows.bench_options import BenchRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """A finished, or interrupted, bench.
+
+    Args:
+        document: As ``docs/bench-json.md`` describes it.
+        stopped_by: What ended the timing; None where nothing could be timed here.
+        allow_unstable: Whether rows that did not settle are taken.
+        notes: What the user should know.
+    """
+
+    document: dict[str, Any]
+    stopped_by: StoppedBy | None
+    allow_unstable: bool
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of the document."""
+        rows: list[dict[str, Any]] = self.document["rows"]
+        return rows
+
+    @property
+    def interrupted(self) -> bool:
+        """True where Ctrl-C ended it: what was measured by then is there."""
+        return self.stopped_by == "interrupted"
+
+    @property
+    def unstable(self) -> tuple[dict[str, Any], ...]:
+        """Rows measured here whose times did not settle."""
+        return tuple(row for row in self.rows if row["rounds_ms"] and row["measured"]["stable"] is False)
+
+    @property
+    def error(self) -> HardnetDeployError | None:
+        """Why these times are not a result: they did not settle and nobody allowed it, or there are none."""
+        if self.interrupted:
+            return None
+        if not any(row["measured"] for row in self.rows):
+            reasons = dict.fromkeys(row["provenance"] for row in self.rows)
+            return TargetError("nothing was timed", got="; ".join(reasons))
+        if self.allow_unstable or not self.unstable:
+            return None
+        names = [row["key"] for row in self.unstable]
+        return UnstableTimingError(
+            f"the times of {len(names)} of {sum(bool(row['rounds_ms']) for row in self.rows)} rows did not settle",
+            got=", ".join(names),
+            wanted=str(self.document["protocol"]["stability"]),
+            next_step="leave the machine to the bench, or give a longer --budget; --allow-unstable takes them, marked",
+        )
+
+    def lines(self) -> Iterator[str]:
+        """The table for a terminal."""
+        return text_table(self.document)
+
+    def save(self, path: Path) -> None:
+        """Write the document.
+
+        Raises:
+            OutputFileError: It cannot be written.
+        """
+        save_bench(path, self.document)
+
+    def write(self, request: BenchRequest) -> tuple[Path, ...]:
+        """Write the files that the request names; which were.
+
+        Raises:
+            OutputFileError: One cannot be written.
+        """
+        texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+            (request.markdown, lambda: "".join(f"{line}\n" for line in markdown_table(self.document))),
+            (request.csv, lambda: csv_table(self.document)),
+        )
+        written = []
+        if request.save is not None:
+            self.save(request.save)
+            written.append(request.save)
+        for path, text in texts:
+            if path is not None:
+                with atomic_output(path) as temporary:
+                    write_durably(temporary, text().encode("utf-8", "backslashreplace"))
+                written.append(path)
+        return tuple(written)

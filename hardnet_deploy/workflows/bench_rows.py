@@ -1,0 +1,177 @@
+"""From timed sides to the rows of a bench document: figures, ratios with their intervals, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from hardnet_deploy.bench.document import EXPORTED, MEASURED_HERE, not_here
+from hardnet_deploy.bench.engine_columns import EAGER
+from hardnet_deploy.bench.protocols import Protocol
+from hardnet_deploy.bench.sides import NETWORK, Boundary
+from hardnet_deploy.bench.timing import SideTiming
+from hardnet_deploy.workflows.bench_plan import PlannedRow
+from hardnet_deploy.workflows.bench_prepare import Prepared
+
+BOUNDARY_TEXTS: Final[Mapping[Boundary, str]] = {
+    "network": "input tensor to raw outputs, without NMS",
+    "network+NMS": "input tensor to detections",
+    "end-to-end": "8-bit image in the computer's memory to results there",
+}
+FED: Final = "fed with "
+"""How a side's note on its inputs begins."""
+NOT_YET: Final = "it was not its turn before the timing ended"
+
+
+class RowMaker:
+    """Makes the rows of one run; again after each round.
+
+    Args:
+        rows: What was planned.
+        protocol: With its reference, and what was published.
+        prepared: What came of the plan.
+    """
+
+    def __init__(self, rows: Sequence[PlannedRow], protocol: Protocol, prepared: Prepared) -> None:
+        self._rows, self._protocol, self._prepared = rows, protocol, prepared
+        self._by_key = {row.key: row for row in rows}
+
+    def rows(self, timings: Mapping[str, SideTiming]) -> list[dict[str, Any]]:
+        """Every row, in the plan's order.
+
+        Args:
+            timings: Of the sides, by key; a key that is missing was not timed.
+        """
+        return [self._row(row, timings) for row in self._rows]
+
+    def references(self) -> tuple[str, ...]:
+        """Keys of timed rows that other rows are compared with."""
+        return tuple(key for key in self._prepared.sides if self._by_key[key].subject.label == self._protocol.reference)
+
+    def _row(self, row: PlannedRow, timings: Mapping[str, SideTiming]) -> dict[str, Any]:
+        timing = timings.get(row.key)
+        summary = timing.summary if timing is not None else None
+        told = list(self._notes(row, timing))
+        notes = [text for text in told if not text.startswith(FED)]
+        to_reference = self._to_reference(row, timings, notes)
+        over_eager = self._over_eager(row, timings, notes)
+        subject, published = row.subject, self._published(row)
+        return {
+            "key": row.key,
+            "network": subject.network,
+            "title": subject.title,
+            "engine": row.column,
+            "runtime": (timing.engine if timing else "") or None,
+            "precision": (timing.precision_note if timing else "") or None,
+            "boundary": row.boundary,
+            "boundary_text": (timing.boundary_text if timing else "") or BOUNDARY_TEXTS[row.boundary],
+            "size": subject.size,
+            "batch": row.batch,
+            "input": next((text[len(FED) :] for text in told if text.startswith(FED)), None),
+            "device": timing.side.device if timing and summary else None,
+            "provenance": MEASURED_HERE if summary else not_here(self._why_not(row, timing)),
+            "published": published.as_dict() if published else None,
+            "measured": {**summary.as_dict(), "stable": timing.stable} if summary and timing else None,
+            "rounds_ms": [list(one) for one in timing.rounds_ms] if summary and timing else None,
+            "ratio_to_reference": to_reference,
+            "gain_over_eager": over_eager,
+            "artifact": self._artifact(row, timing),
+            "source": self._source(row, timing),
+            "trained": timing.trained if timing and timing.source else subject.file.trained if subject.file else None,
+            "parameters": timing.parameters if timing else None,
+            "macs": timing.macs if timing else None,
+            "peak_rss_bytes": timing.peak_rss_bytes if timing else None,
+            "notes": list(dict.fromkeys(notes)),
+        }
+
+    def _why_not(self, row: PlannedRow, timing: SideTiming | None) -> str:
+        known = row.why_not or self._prepared.why_not.get(row.key) or (timing.problem if timing else None)
+        return known or NOT_YET
+
+    def _notes(self, row: PlannedRow, timing: SideTiming | None) -> Iterator[str]:
+        yield from self._prepared.notes.get(row.key, ())
+        if timing is not None:
+            yield from timing.notes
+            if timing.problem and timing.rounds_ms:
+                yield f"ended early: {timing.problem}"
+
+    def _published(self, row: PlannedRow) -> Any:
+        return self._protocol.published.get(row.subject.network) if row.boundary == NETWORK else None
+
+    def _artifact(self, row: PlannedRow, timing: SideTiming | None) -> dict[str, Any] | None:
+        file = row.subject.file
+        digest = timing.artifact_sha256 if timing else None
+        digest = digest or (file.sha256 if file else None)
+        return {"file": str(file.path) if file else None, "sha256": digest} if digest else None
+
+    def _source(self, row: PlannedRow, timing: SideTiming | None) -> str | None:
+        """Where the network comes from. What was exported for this run alone has no file to name."""
+        if timing is None or not timing.source:
+            return str(row.subject.file.path) if row.subject.file else None
+        if row.key in self._prepared.sources:
+            return self._prepared.sources[row.key] + EXPORTED
+        return timing.source
+
+    def _to_reference(
+        self, row: PlannedRow, timings: Mapping[str, SideTiming], notes: list[str]
+    ) -> dict[str, Any] | None:
+        reference = self._reference_of(row)
+        if reference is None or reference.key == row.key:
+            return None
+        one, other = self._published(row), self._published(reference)
+        measured = None
+        if reference.batch != row.batch:
+            notes.append(f"batches of {row.batch}: not compared with {reference.key}, in batches of {reference.batch}")
+        else:
+            measured = _over(timings.get(row.key), timings.get(reference.key), notes)
+            if measured and reference.subject.size != row.subject.size:
+                sizes = f"{row.subject.size} x {row.subject.size}, {reference.key} at {reference.subject.size}"
+                notes.append(f"the ratio is of different inputs: {sizes}")
+        return {
+            "reference": reference.key,
+            "published": one.ms / other.ms if one and other else None,
+            "measured": measured,
+        }
+
+    def _reference_of(self, row: PlannedRow) -> PlannedRow | None:
+        """The reference network by the same engine; where it has but one row, as a file has, that one."""
+        candidates = [
+            other
+            for other in self._rows
+            if other.subject.label == self._protocol.reference and other.boundary == row.boundary
+        ]
+        same = [other for other in candidates if other.column == row.column]
+        if same or len(candidates) != 1:
+            return same[0] if same else None
+        return candidates[0]
+
+    def _over_eager(
+        self, row: PlannedRow, timings: Mapping[str, SideTiming], notes: list[str]
+    ) -> dict[str, Any] | None:
+        """How many times faster than eager PyTorch on the same device."""
+        if row.column == EAGER:
+            return None
+        for other in self._rows:
+            same = (other.subject.network, other.subject.size, other.boundary, other.batch) == (
+                row.subject.network,
+                row.subject.size,
+                row.boundary,
+                row.batch,
+            )
+            mine, eager = timings.get(row.key), timings.get(other.key)
+            if other.column == EAGER and same and mine and eager and mine.side.device == eager.side.device:
+                return _over(eager, mine, notes)
+        return None
+
+
+def _over(above: SideTiming | None, below: SideTiming | None, notes: list[str]) -> dict[str, Any] | None:
+    """One time over another, from common rounds; of medians alone where there are none."""
+    if above is None or below is None or not above.rounds_ms or not below.rounds_ms:
+        return None
+    found = above.over(below)
+    if found is not None:
+        return found.as_dict()
+    assert above.summary is not None
+    assert below.summary is not None
+    notes.append(f"{above.side.key} and {below.side.key} were timed in different rounds: their ratio has no interval")
+    return {"ratio": above.summary.median / below.summary.median, "low": None, "high": None, "rounds": 0}

@@ -1,0 +1,156 @@
+"""Lower bounds by hand, and how measured times are held against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hardnet_deploy.bench.graph_cost import LayerCost, Traffic
+from hardnet_deploy.bench.machine_peak import measure_cpu
+from hardnet_deploy.bench.peaks import DEVICES, Device, Peak, device_of_gpu
+from hardnet_deploy.bench.pictures import draw_profile, draw_roofline, refuse_format
+from hardnet_deploy.bench.roofline import precision_of, roofline, with_times
+from hardnet_deploy.errors import UsageError
+from hardnet_deploy.targets import TARGETS
+
+TOY = Device(
+    name="toy",
+    title="a toy",
+    by_precision={
+        "fp32": Peak(flops=1e9, bandwidth=1e9, source="made up"),
+        "int8": Peak(flops=4e9, bandwidth=1e9, source="made up"),
+    },
+)
+
+
+def layer(name: str, flops: int, numbers: int, *, op: str = "Conv", nodes: tuple[str, ...] = ()) -> LayerCost:
+    return LayerCost(
+        name=name,
+        op=op,
+        nodes=nodes or (name,),
+        tensor=f"{name}.out",
+        made=(f"{name}.out",),
+        macs=flops // 2,
+        flops=flops,
+        reads=Traffic(numbers=numbers, number_bytes=4 * numbers),
+        weights=Traffic(),
+        writes=Traffic(),
+        precision="fp32",
+    )
+
+
+COSTS = (
+    layer("base.0.conv", 4_000_000, 100_000, nodes=("base.0.conv", "base.0.relu")),  # 4 ms or 0.4
+    layer("base.3.in.1", 0, 250_000, op="Concat"),  # 1 ms of memory
+    layer("loc.0", 1_000_000, 500_000),  # 1 ms or 2
+    layer("conf.0", 2_000_000, 500_000),  # 2 ms or 2
+    layer("conf.0.rows", 0, 0, op="Reshape"),
+    layer("L2Norm.square", 1_000, 250_000, op="Mul"),  # 1 ms of memory
+)
+
+
+def test_the_larger_of_arithmetic_and_memory_is_the_bound() -> None:
+    found = roofline(COSTS, TOY, "fp32", detector=True)
+    assert [one.name for one in found.layers] == [one.name for one in COSTS if one.flops or one.bytes]
+    assert [one.bound_ms for one in found.layers] == pytest.approx([4, 1, 2, 2, 1])
+    assert [one.bound_by for one in found.layers] == ["arithmetic", "memory", "memory", "memory", "memory"]
+    assert found.bound_ms == pytest.approx(10)
+    assert found.bound_ms_free_concatenation == pytest.approx(9)
+    assert found.memory_percent == pytest.approx(60)
+    assert (found.measured_ms, found.share) == (None, None)
+
+
+def test_what_stays_fp32_stays_so_in_int8() -> None:
+    found = {one.name: one for one in roofline(COSTS, TOY, "int8", detector=True).layers}
+    assert (found["base.0.conv"].precision, found["base.0.conv"].bound_ms) == ("int8", pytest.approx(1))
+    assert found["base.3.in.1"].bound_ms == pytest.approx(0.25)
+    assert (found["L2Norm.square"].precision, found["L2Norm.square"].bound_ms) == ("fp32", pytest.approx(1))
+
+
+def test_the_precision_of_a_graph_is_that_of_most_arithmetic() -> None:
+    assert precision_of(COSTS) == "fp32"
+
+
+def test_measured_times_find_their_layers_whatever_the_engine_calls_them() -> None:
+    times = [
+        ("base.0.relu_nchwc", 8.0),
+        ("loc.0 || conf.0", 5.0),
+        ("ReorderInput_token_3", 0.5),
+        ("conf.0.rows", 0.25),
+        ("base.3.in.1", 2.0),
+        ("base.3.in.1", 2.0),
+    ]
+    found = with_times(roofline(COSTS, TOY, "fp32", detector=True), COSTS, times)
+    rows = {one.name: one for one in found.layers}
+    assert rows["base.0.conv"].share == pytest.approx(0.5)
+    assert rows["base.3.in.1"].measured_ms == pytest.approx(4)
+    together = rows["loc.0 + conf.0"]
+    assert (together.flops, together.bound_ms, together.measured_ms) == (3_000_000, pytest.approx(4), 5.0)
+    assert rows["L2Norm.square"].measured_ms is None
+    assert found.unplaced_ms == pytest.approx(0.75)
+    assert found.measured_ms == pytest.approx(sum(ms for _, ms in times))
+    assert found.share == pytest.approx(found.bound_ms / found.measured_ms)
+
+
+def test_a_subgraph_that_is_one_layer_of_the_engine_is_one_here() -> None:
+    found = with_times(
+        roofline(COSTS, TOY, "fp32", detector=True), COSTS, [("{ForeignNode[base.0.conv...conf.0]}", 20.0)]
+    )
+    first, last = found.layers
+    assert first.name == "base.0.conv + base.3.in.1 + loc.0 + conf.0"
+    assert (first.group, first.measured_ms) == ("several", 20.0)
+    assert last.measured_ms is None
+
+
+def test_the_peaks_of_data_sheets_have_sources_and_hold_together() -> None:
+    for device in DEVICES.values():
+        for precision, peak in device.by_precision.items():
+            assert "https://" in peak.source
+            assert peak.ridge > 1
+            if device.name in TARGETS:
+                assert TARGETS[device.name].precisions[precision] != "refused"  # type: ignore[index]  # a precision
+    assert DEVICES["gtx-1080ti"].by_precision["fp32"].flops == pytest.approx(3584 * 2 * 1.582e9, rel=1e-3)
+    assert DEVICES["jetson-nano"].by_precision["fp16"].flops == pytest.approx(128 * 4 * 0.9216e9, rel=1e-3)
+    assert "int8" not in DEVICES["jetson-nano"].by_precision
+
+
+def test_a_gpu_is_known_by_what_its_driver_calls_it() -> None:
+    assert device_of_gpu("NVIDIA GeForce GTX 1080 Ti") is DEVICES["gtx-1080ti"]
+    assert device_of_gpu("NVIDIA H200") is DEVICES["h200"]
+    assert device_of_gpu("NVIDIA GeForce GTX 1080") is None
+
+
+def test_this_machine_is_measured_with_its_threads_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hardnet_deploy.bench import machine_peak
+
+    monkeypatch.setattr(machine_peak, "SECONDS", 0.0)
+    monkeypatch.setattr(machine_peak, "LEAST_RUNS", 1)
+    monkeypatch.setattr(machine_peak, "SIDE", 64)
+    monkeypatch.setattr(machine_peak, "COPY_BYTES", 1 << 20)
+    found = measure_cpu(threads=1)
+    assert set(found.by_precision) == {"fp32", "int8"}
+    for peak in found.by_precision.values():
+        assert peak.flops > 0
+        assert peak.bandwidth > 0
+        assert "1 thread" in peak.source
+        assert "measured here" in peak.source
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml")])
+def test_pictures(tmp_path: Path, name: str, begin: bytes) -> None:
+    from hardnet_deploy.bench.layer_times import EngineLayer, EngineProfile, placed
+
+    found = roofline(COSTS, TOY, "fp32", detector=True)
+    path = tmp_path / name
+    draw_roofline(path, [found, with_times(found, COSTS, [("base.0.conv", 8.0)])], title="toy")
+    assert path.read_bytes().startswith(begin)
+    profile = EngineProfile(layers=(EngineLayer(name="base.0.conv", op="Conv", ms=1.0),), source="", runs=1)
+    draw_profile(path, placed(profile, detector=True), title="toy")
+    assert path.read_bytes().startswith(begin)
+
+
+def test_other_pictures_are_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        refuse_format(Path("a.jpg"))
+    assert caught.value.wanted == "a name that ends in .png or .svg"

@@ -1,0 +1,284 @@
+"""Rounds, budgets and groups, on simulated sides and a simulated clock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hardnet_deploy.bench.interleaved import Run, time_sides
+from hardnet_deploy.bench.memory import MIB, RESERVE_BYTES, wanted_bytes
+from hardnet_deploy.bench.rounds import ROUNDS_BEYOND, runs_a_turn
+from hardnet_deploy.bench.sides import Side, SideError, SideFacts
+from hardnet_deploy.bench.timing import USUAL_ROUNDS, TimingPlan, TimingProgress, Timings
+from hardnet_deploy.errors import UsageError
+
+ENOUGH = 10**15
+
+
+class Machine:
+    """A simulated one: its clock moves when a side runs.
+
+    Args:
+        run_ms: Of each side's runs, by key.
+        noise: Standard deviation of a run, as a share.
+        memory: Bytes that are free; each loaded side takes what it wants.
+    """
+
+    def __init__(self, run_ms: dict[str, float], *, noise: float = 0.0, memory: int = ENOUGH) -> None:
+        self.run_ms, self.noise, self.memory = run_ms, noise, memory
+        self.now = 0.0
+        self.turns: list[tuple[str, int]] = []
+        self.open: set[str] = set()
+        self.most_open = 0
+        self.fail: dict[str, int] = {}  # key -> turn that fails; 0 is loading
+        self.interrupt_at: int | None = None
+        self._draw = np.random.default_rng(5)
+
+    @contextlib.contextmanager
+    def start(self, side: Side) -> Iterator[Simulated]:
+        if self.fail.get(side.key) == 0:
+            raise SideError("cannot be loaded here")
+        self.open.add(side.key)
+        self.memory -= wanted_bytes(side, None)
+        self.most_open = max(self.most_open, len(self.open))
+        self.now += 1.0
+        try:
+            yield Simulated(self, side.key)
+        finally:
+            self.open.remove(side.key)
+            self.memory += wanted_bytes(side, None)
+
+    def run(self, key: str, runs: int, warm_up_ms: float) -> tuple[float, ...]:
+        self.turns.append((key, runs))
+        if self.interrupt_at is not None and len(self.turns) > self.interrupt_at:
+            raise KeyboardInterrupt
+        if self.fail.get(key) == sum(name == key for name, _ in self.turns):
+            raise SideError("ended")
+        each = self.run_ms[key]
+        times = tuple(float(each * (1 + self.noise * value)) for value in self._draw.standard_normal(runs))
+        self.now += (max(warm_up_ms, each) + sum(times)) / 1000
+        return times
+
+
+class Simulated:
+    def __init__(self, machine: Machine, key: str) -> None:
+        self._machine, self._key = machine, key
+        self.facts = SideFacts(engine=f"simulated {key}")
+        self.run_ms = machine.run_ms[key]
+
+    def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
+        return self._machine.run(self._key, runs, warm_up_ms)
+
+
+def side(key: str) -> Side:
+    return Side(key=key, kind="onnxruntime", artifact="made up", size=1024)
+
+
+def timed(machine: Machine, *, plan: dict[str, Any], **options: Any) -> Timings:
+    run = Run(
+        [side(key) for key in machine.run_ms],
+        TimingPlan(**plan),
+        start=machine.start,
+        clock=lambda: machine.now,
+        available=lambda: machine.memory,
+        **options,
+    )
+    return run.go()
+
+
+def test_steady_sides_end_with_their_iterations() -> None:
+    machine = Machine({"one": 10.0, "other": 20.0}, noise=0.01)
+    found = timed(machine, plan={"iterations": 40})
+    assert found.stopped_by == "done"
+    assert found.rounds == USUAL_ROUNDS
+    for key, timing in found.sides.items():
+        assert timing.stable
+        assert timing.problem is None
+        assert timing.engine == f"simulated {key}"
+        assert [len(one) for one in timing.rounds_ms] == [4] * USUAL_ROUNDS
+        assert timing.round_numbers == tuple(range(USUAL_ROUNDS))
+    gain = found.sides["other"].over(found.sides["one"])
+    assert gain is not None
+    assert gain.ratio == pytest.approx(2, rel=0.02)
+    assert not machine.open
+
+
+def test_each_round_has_every_side_once_in_an_order_of_its_own() -> None:
+    machine = Machine(dict.fromkeys("abcde", 10.0))
+    timed(machine, plan={"iterations": 8, "rounds": 8})
+    orders = [[key for key, _ in machine.turns[start : start + 5]] for start in range(0, 40, 5)]
+    assert all(sorted(order) == list("abcde") for order in orders)
+    assert len({tuple(order) for order in orders}) > 4
+    again = Machine(dict.fromkeys("abcde", 10.0))
+    timed(again, plan={"iterations": 8, "rounds": 8})
+    assert again.turns == machine.turns
+    other = Machine(dict.fromkeys("abcde", 10.0))
+    timed(other, plan={"iterations": 8, "rounds": 8, "seed": 1})
+    assert other.turns != machine.turns
+
+
+def test_noise_is_given_more_rounds_and_then_said_to_be_unstable() -> None:
+    machine = Machine({"calm": 10.0, "wild": 10.0}, noise=0.0)
+    steady = machine.run
+
+    def run(key: str, runs: int, warm_up_ms: float) -> tuple[float, ...]:
+        factor = 1 + len(machine.turns) // 2 % 2 if key == "wild" else 1  # every other round is twice as long
+        return tuple(factor * value for value in steady(key, runs, warm_up_ms))
+
+    machine.run = run  # type: ignore[method-assign]  # this machine's noise is the round's, not the run's
+    found = timed(machine, plan={"iterations": 10})
+    assert found.stopped_by == "rounds"
+    assert found.rounds == ROUNDS_BEYOND * USUAL_ROUNDS
+    assert found.sides["calm"].stable
+    assert found.sides["wild"].stable is False
+
+
+def test_a_fixed_number_of_rounds_is_kept() -> None:
+    found = timed(Machine({"one": 10.0}), plan={"iterations": 9, "rounds": 2})
+    assert (found.rounds, found.stopped_by) == (2, "done")
+    assert [len(one) for one in found.sides["one"].rounds_ms] == [5, 5]
+    assert found.sides["one"].stable is False  # two rounds are too few to tell
+
+
+def test_no_round_is_begun_that_would_exceed_the_budget() -> None:
+    machine = Machine({"slow": 2000.0, "slower": 3000.0})
+    found = timed(machine, plan={"iterations": 300, "budget_s": 45})
+    assert found.stopped_by == "budget"
+    assert found.rounds == 4  # of 2 + 2 + 3 + 3 seconds each, warm-up in
+    assert all(len(one) == 1 for one in found.sides["slow"].rounds_ms)
+
+
+def test_a_budget_too_small_for_one_round_has_one_all_the_same() -> None:
+    found = timed(Machine({"slow": 60_000.0}), plan={"iterations": 300, "budget_s": 1})
+    assert (found.rounds, found.stopped_by) == (1, "budget")
+    assert found.sides["slow"].summary is not None
+
+
+def test_a_budget_is_spread_over_rounds_not_spent_in_the_first() -> None:
+    found = timed(Machine({"a": 20.0, "b": 20.0}, noise=0.01), plan={"iterations": 100_000, "budget_s": 30})
+    assert found.stopped_by == "budget"
+    assert found.rounds >= USUAL_ROUNDS - 1
+
+
+def test_runs_a_turn_are_about_a_second_and_never_none() -> None:
+    plan = TimingPlan(iterations=300)
+    assert runs_a_turn(20, plan, sides=4, budget_s=None) == 30
+    assert runs_a_turn(200, plan, sides=4, budget_s=None) == 5
+    assert runs_a_turn(5000, plan, sides=4, budget_s=None) == 1
+    assert runs_a_turn(0.01, plan, sides=4, budget_s=None) == 30
+    assert runs_a_turn(200, plan, sides=20, budget_s=60) == 1
+    assert runs_a_turn(200, TimingPlan(iterations=300, rounds=3), sides=4, budget_s=1) == 100
+
+
+def test_a_side_that_cannot_be_loaded_does_not_end_the_others() -> None:
+    machine = Machine({"bad": 10.0, "good": 10.0})
+    machine.fail["bad"] = 0
+    found = timed(machine, plan={"iterations": 10})
+    assert list(found.sides) == ["bad", "good"]
+    assert found.sides["bad"].problem == "cannot be loaded here"
+    assert found.sides["bad"].summary is None
+    assert found.sides["bad"].stable is None
+    assert found.sides["good"].stable
+    assert found.sides["good"].over(found.sides["bad"]) is None
+
+
+def test_a_side_that_fails_later_keeps_its_finished_rounds() -> None:
+    machine = Machine({"weak": 10.0, "strong": 10.0})
+    machine.fail["weak"] = 3
+    found = timed(machine, plan={"iterations": 40})
+    assert found.sides["weak"].problem == "ended"
+    assert len(found.sides["weak"].rounds_ms) == 2
+    assert len(found.sides["strong"].rounds_ms) == USUAL_ROUNDS
+    paired = found.sides["weak"].over(found.sides["strong"])
+    assert paired is not None
+    assert paired.rounds == 2
+
+
+def test_nothing_that_loads_is_no_endless_loop() -> None:
+    machine = Machine({"one": 10.0, "other": 10.0})
+    machine.fail |= {"one": 0, "other": 0}
+    found = timed(machine, plan={"iterations": 10})
+    assert found.rounds == 0
+    assert all(one.problem for one in found.sides.values())
+
+
+def test_an_interrupt_keeps_the_rounds_that_were_finished() -> None:
+    machine = Machine({"one": 10.0, "other": 10.0})
+    machine.interrupt_at = 5  # in the third round, after one side's turn
+    seen: list[Timings] = []
+    found = timed(machine, plan={"iterations": 40}, on_round=seen.append)
+    assert found.stopped_by == "interrupted"
+    assert found.rounds == 2
+    assert all(len(one.rounds_ms) == 2 for one in found.sides.values())
+    assert [one.rounds for one in seen] == [1, 2]
+    assert all(one.stopped_by is None for one in seen)
+    assert not machine.open
+
+
+def test_sides_that_memory_does_not_hold_are_timed_in_groups_with_the_reference() -> None:
+    each = wanted_bytes(side("a"), None)
+    machine = Machine(dict.fromkeys(["ref", "a", "b", "c", "d"], 10.0), memory=3 * each + RESERVE_BYTES)
+    found = timed(machine, plan={"iterations": 10, "reference": ("ref",)})
+    assert found.groups == (("ref", "a", "b"), ("ref", "c", "d"))
+    assert machine.most_open == 3
+    assert found.rounds == 2 * USUAL_ROUNDS
+    reference = found.sides["ref"]
+    assert reference.round_numbers == tuple(range(2 * USUAL_ROUNDS))
+    for key in "abcd":
+        gain = reference.over(found.sides[key])
+        assert gain is not None
+        assert gain.rounds == USUAL_ROUNDS
+        assert gain.ratio == pytest.approx(1)
+    assert found.sides["a"].over(found.sides["d"]) is None
+
+
+def test_a_machine_of_too_little_memory_times_one_after_the_other() -> None:
+    machine = Machine({"a": 10.0, "b": 10.0}, memory=100 * MIB)
+    assert timed(machine, plan={"iterations": 10}).groups == (("a",), ("b",))
+
+
+def test_groups_share_the_budget() -> None:
+    each = wanted_bytes(side("a"), None)
+    machine = Machine(dict.fromkeys("abcd", 50.0), memory=2 * each + RESERVE_BYTES)
+    began = machine.now
+    found = timed(machine, plan={"iterations": 100_000, "budget_s": 60})
+    assert len(found.groups) == 2
+    counts = [len(found.sides[key].rounds_ms) for key in "ac"]
+    assert abs(counts[0] - counts[1]) <= 1
+    assert machine.now - began <= 60 + 4  # loading is not in it
+
+
+def test_progress_says_what_is_done_and_how_long_it_still_takes() -> None:
+    told: list[TimingProgress] = []
+    machine = Machine({"one": 100.0, "other": 100.0})
+    timed(machine, plan={"iterations": 20, "reference": ("one",)}, progress=told.append)
+    assert [(one.doing, one.key) for one in told[:2]] == [("loading", "one"), ("loading", "other")]
+    turns = [one for one in told if one.doing == "timing"]
+    assert len(turns) == 2 * USUAL_ROUNDS
+    assert turns[0].left_s is None
+    lefts = [one.left_s for one in turns[2:]]
+    assert lefts == sorted(lefts, key=lambda left: -(left or 0))
+    assert turns[-1].done == USUAL_ROUNDS - 1
+    assert turns[-1].total == USUAL_ROUNDS
+
+
+def test_a_reference_alone_is_timed() -> None:
+    assert timed(Machine({"ref": 10.0}), plan={"iterations": 10, "reference": ("ref",)}).sides["ref"].stable
+
+
+@pytest.mark.parametrize(
+    ("keys", "plan", "message"),
+    [
+        (["a", "a"], {"iterations": 1}, "more than once: a"),
+        (["a"], {"iterations": 1, "reference": ("b",)}, "no such side: b"),
+        (["a"], {"iterations": 0}, "iterations is 0"),
+        (["a"], {"iterations": 1, "rounds": 0}, "rounds is 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(keys: list[str], plan: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        time_sides([side(key) for key in keys], plan=TimingPlan(**plan))

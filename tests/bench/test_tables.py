@@ -1,0 +1,129 @@
+"""Tables of a bench document: each figure with what it is of, and nothing that is not in the document."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from made_up_bench import imported_row, made_up_document, made_up_row, missing_row
+
+from hardnet_deploy.bench.tables import csv_table, markdown_table, text_table
+
+UNSTABLE = {**made_up_row()["measured"], "stable": False}
+
+
+def text(*rows: dict[str, Any], **changes: Any) -> str:
+    return "\n".join(text_table(made_up_document(*rows, **changes)))
+
+
+def test_a_row_has_published_and_measured_ratio_hash_and_origin() -> None:
+    lines = text(made_up_row()).splitlines()
+    assert lines[0] == "Protocol 1080ti-1024, 1024 x 1024, batch 1"
+    (row,) = [line for line in lines if line.startswith("HarDNet68")]
+    for cell in (
+        "(untrained)",
+        "eager",
+        "22.50",
+        "2.00",
+        "0.73",
+        "0.80 (0.75 to 0.86)",
+        "0a0a0a0a0a0a",
+        "measured here",
+    ):
+        assert cell in row
+    assert any("published ratio" in line and "ratio to ResNet-50" in line for line in lines)
+    assert any(line.startswith("timed") and "input tensor to logits" in line for line in lines)
+
+
+def test_the_lines_above_say_input_runs_and_where_the_published_times_are_of() -> None:
+    told = text(made_up_row(), conditions={"load": "the machine was at work", "throttled": True})
+    assert "4 of each row in 2 rounds (asked for: 300), budget 600 s" in told
+    assert "GTX 1080 Ti, PyTorch 1.1.0, mean of 300 runs" in told
+    assert "never compared" in told
+    assert "a made-up definition: HarDNet68" in told
+    assert "the machine was at work" in told
+    assert "held back" in told
+
+
+def test_boundaries_never_share_a_table() -> None:
+    other = made_up_row(key="b", boundary="network+NMS", boundary_text="input tensor to detections")
+    lines = text(made_up_row(), other).splitlines()
+    timed = [place for place, line in enumerate(lines) if line.startswith("timed")]
+    rows = [place for place, line in enumerate(lines) if line.startswith("HarDNet68")]
+    assert timed[0] < rows[0] < timed[1] < rows[1]
+
+
+def test_engines_that_count_something_else_in_are_named() -> None:
+    rows = (made_up_row(), made_up_row(key="b", engine="ort-fp32", boundary_text="input tensor to boxes"))
+    lines = text(*rows).splitlines()
+    assert [line.strip() for line in lines if "input tensor to" in line] == [
+        "eager: input tensor to logits",
+        "ort-fp32: input tensor to boxes",
+    ]
+    same = made_up_row(key="b", title="SSD", boundary_text="input tensor to boxes")
+    assert "HarDNet68 eager: input tensor to logits" in text(made_up_row(), same)
+
+
+def test_what_cannot_be_timed_is_told_once_for_each_reason() -> None:
+    told = text(made_up_row(), missing_row(), missing_row(key="hardnet68/trt-int8", engine="trt-int8"))
+    assert "trt-fp16, trt-int8: not reproducible here (no TensorRT)" in told
+    assert told.count("not reproducible here") == 1
+
+
+def test_a_published_network_that_was_not_timed_at_all_keeps_its_published_row() -> None:
+    told = text(missing_row(), missing_row(key="hardnet68/trt-int8", engine="trt-int8"))
+    (row,) = [line for line in told.splitlines() if line.startswith("HarDNet68")]
+    assert "22.50" in row
+    assert "not reproducible here (no TensorRT)" in row
+
+
+def test_unstable_and_interrupted_are_said() -> None:
+    assert "35.4 UNSTABLE" in text(made_up_row(measured=UNSTABLE))
+    assert "UNSTABLE" not in text(made_up_row())
+    assert "interrupted after 2 rounds" in text(made_up_row(), finished=False)
+
+
+def test_an_interval_that_is_not_there_is_said_to_be_missing() -> None:
+    row = made_up_row(gain_over_eager={"ratio": 2.5, "low": None, "high": None, "rounds": 2})
+    assert "2.50 (no interval)" in text(row)
+
+
+def test_imported_rows_stand_in_a_table_of_their_own_with_their_label() -> None:
+    lines = text(made_up_row(), imported_row()).splitlines()
+    (row,) = [line for line in lines if "imported (Xavier, 2026-11-21)" in line]
+    assert "0.80" not in row
+    assert any("as the devices' reports say: GPU compute, NMS out" in line for line in lines)
+
+
+def test_other_sizes_and_batches_have_columns() -> None:
+    lines = text(made_up_row(), made_up_row(key="b", size=300, batch=4)).splitlines()
+    assert lines[0] == "Protocol 1080ti-1024"
+    assert any(line.split()[:3] == ["network", "size", "batch"] for line in lines)
+
+
+def test_notes_name_their_rows() -> None:
+    lines = text(made_up_row(notes=["for timing only"]), made_up_row(key="b")).splitlines()
+    assert lines[-1] == "note: hardnet68/eager: for timing only"
+
+
+def test_markdown_has_every_row_and_breaks_on_no_bar() -> None:
+    rows = (made_up_row(title="a|b"), missing_row())
+    lines = list(markdown_table(made_up_document(*rows)))
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(rows)
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    assert "not reproducible here (no TensorRT)" in table[-1]
+
+
+def test_csv_has_every_row_with_as_many_cells_as_names() -> None:
+    rows = (made_up_row(notes=["a, b"]), missing_row(), imported_row())
+    read = list(csv.DictReader(io.StringIO(csv_table(made_up_document(*rows)))))
+    assert len(read) == 3
+    assert all(None not in row and None not in row.values() for row in read)
+    assert read[0]["ms_median"] == "2.0"
+    assert (read[0]["ratio"], read[0]["ratio_low"], read[0]["ratio_high"]) == ("0.8", "0.75", "0.86")
+    assert read[0]["notes"] == "a, b"
+    assert read[1]["ms_median"] == ""
+    assert read[1]["published_ms"] == "22.5"
+    assert read[2]["provenance"] == "imported (Xavier, 2026-11-21)"
