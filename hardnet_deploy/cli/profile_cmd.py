@@ -1,0 +1,123 @@
+"""``hardnet-deploy profile``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
+
+if TYPE_CHECKING:
+    from hardnet_deploy.workflows.profile_result import ProfileResult
+
+IMPORT = "From trtexec instead"
+
+
+@guarded
+def profile(
+    engine: Annotated[
+        str | None,
+        typer.Argument(help="Artifact, MODEL or MODEL=CHECKPOINT.pth; with --trtexec-profile what was profiled."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="random (the default) or demo[:SPLIT]: NMS depends on the boxes.")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", help="Profiled runs; default 30.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="On the CPU; default one a core.")] = None,
+    trtexec_profile: Annotated[
+        Path | None,
+        typer.Option("--trtexec-profile", "--exportProfile", help="JSON of --exportProfile.", rich_help_panel=IMPORT),
+    ] = None,
+    layer_info: Annotated[
+        Path | None,
+        typer.Option("--layer-info", "--exportLayerInfo", help="JSON of --exportLayerInfo.", rich_help_panel=IMPORT),
+    ] = None,
+    kit: Annotated[
+        Path | None, typer.Option("--kit", help="The kit that the engine was built from.", rich_help_panel=IMPORT)
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Layers to print; files hold all.")] = 15,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the layers as CSV.")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw it: F.png or F.svg.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the document as JSON.")] = None,
+    trust: Trust = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Time every layer of an engine, by part of the network: blocks, concatenations, heads, NMS."""
+    from hardnet_deploy.workflows.profile import ProfileRequest, run_profile
+
+    del debug
+    request = ProfileRequest(
+        engine=engine,
+        data=data,
+        iterations=iterations,
+        threads=threads,
+        trtexec_profile=trtexec_profile,
+        layer_info=layer_info,
+        kit=kit,
+        output=output,
+        csv=csv,
+        picture=picture,
+        trust=trust,
+        command=("hardnet-deploy", *sys.argv[1:]),
+    )
+    with counting(unit="runs", units={"drawing the demo data": "images"}) as progress:
+        result = run_profile(request, progress)
+    if result.simulated:
+        note("warning: a stand-in of TensorRT ran: these times say nothing about any device")
+    if result.engine["warning"]:
+        note(f"warning: {result.engine['warning']}")
+    for path in result.files.values():
+        note(f"wrote {path}")
+    if json:
+        emit_json(result.as_dict())
+        return
+    for line in summary(result, top):
+        emit(line)
+
+
+def summary(result: ProfileResult, top: int) -> Iterator[str]:
+    """Groups, the slowest layers and the lints."""
+    table, profile_ = result.table, result.table.profile
+    identity = result.engine["sha256"] or result.engine["state_sha256"]
+    yield f"{result.engine['label']} (SHA-256 {identity[:12] if identity else 'unknown'}): {result.provenance}"
+    yield f"source   {profile_.source}; mean of {profile_.runs} runs; {result.conditions['data']}" + _threads(result)
+    yield f"time     {_account(result)}"
+    yield ""
+    yield f"{'part of the network':<24} {'layers':>6} {'ms':>9} {'%':>6}"
+    for group in table.groups():
+        yield f"{group.group:<24} {group.layers:>6} {group.ms:>9.3f} {group.percent:>6.1f}"
+    yield ""
+    slowest = table.slowest()[:top]
+    width = min(max((len(one.label) for one in slowest), default=5), 48)
+    yield f"{'layer':<{width}} {'operator':<18} {'part':<20} {'ms':>9} {'%':>6}"
+    for one in slowest:
+        name, op = one.label[:width], one.layer.op[:18]
+        yield f"{name:<{width}} {op:<18} {one.place.group:<20} {one.layer.ms:>9.3f} {one.percent:>6.1f}"
+    for text in sorted({one.place.reason for one in table.layers if one.place.group == "other" and one.place.reason}):
+        yield f"other    {text}"
+    for lint in result.lints:
+        share = "" if lint.percent is None else f" ({lint.percent:.1f} % of the time)"
+        yield f"TensorRT {lint.rule}: {lint.message}{share}"
+    for text in profile_.notes:
+        yield f"note     {text}"
+
+
+def _threads(result: ProfileResult) -> str:
+    threads = result.conditions.get("threads")
+    return f"; {threads} thread{'s' if threads > 1 else ''}" if threads else ""
+
+
+def _account(result: ProfileResult) -> str:
+    table = result.table
+    found = f"{table.layers_ms:.3f} ms in {len(table.layers)} layers"
+    if table.profile.run_ms is None:
+        return f"{found}; the time of the whole run is not in this file"
+    found += f", {table.accounted_percent:.1f} % of a run's {table.profile.run_ms:.3f} ms"
+    if table.overhead_percent is not None:
+        found += f"; a run is {table.overhead_percent:+.1f} % longer for being profiled"
+    return found

@@ -1,0 +1,101 @@
+"""``hardnet-deploy profile`` and ``roofline`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from small_int8 import fill_folder
+from typer.testing import CliRunner
+
+from hardnet_deploy.bench import machine_peak
+from hardnet_deploy.cli.profile_cmd import profile
+from hardnet_deploy.cli.roofline_cmd import roofline
+
+app = typer.Typer()
+app.command()(profile)
+app.command()(roofline)
+PROFILE = ("profile", "float.onnx", "--iterations", "2", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SECONDS", 0.0), ("LEAST_RUNS", 1), ("SIDE", 64), ("COPY_BYTES", 1 << 20)):
+        monkeypatch.setattr(machine_peak, name, value)
+    fill_folder(tmp_path)
+
+
+def run(*words: str, exit_code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [*words])
+    assert result.exit_code == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_a_person_reads_groups_layers_and_lints() -> None:
+    result = run(*PROFILE, "--picture", "p.png")
+    assert "measured here" in result.stdout
+    assert "% of a run's" in result.stdout
+    assert "for being profiled" in result.stdout
+    for part in ("stem", "concatenations", "heads", "softmax and decode", "NMS"):
+        assert any(line.startswith(part) for line in result.stdout.splitlines()), part
+    assert "TensorRT concatenations:" in result.stdout
+    assert "wrote p.png" in result.stderr
+    assert Path("p.png").exists()
+
+
+def test_json_is_one_document_and_the_file_is_the_same() -> None:
+    document = json.loads(run(*PROFILE, "--json", "-o", "p.json").stdout)
+    saved = json.loads(Path("p.json").read_text())
+    document.pop("date")
+    saved.pop("date")
+    assert document == saved
+
+
+def test_top_limits_what_is_printed() -> None:
+    few, many = (len(run(*PROFILE, "--top", count).stdout.splitlines()) for count in ("1", "5"))
+    assert many == few + 4
+
+
+def test_an_import_is_said_to_be_one() -> None:
+    entry = {"name": "base.0.conv", "timeMs": 10.0, "averageMs": 1.0, "medianMs": 1.0, "percentage": 100.0}
+    Path("t.json").write_text(json.dumps([{"count": 10}, entry]))
+    out = run("profile", "float.onnx", "--exportProfile", "t.json").stdout
+    assert "imported (device not in the file)" in out
+    assert "the time of the whole run is not in this file" in out
+    assert "measured here" not in out
+
+
+def test_a_roofline_for_a_person() -> None:
+    out = run("roofline", "float.onnx", "--measure", "--threads", "1").stdout
+    assert "GMACs" in out
+    assert "GeForce GTX 1080 Ti" in out
+    assert "this machine's CPU, measured" in out
+    assert "bound by" in out
+    assert "https://" in out
+    assert "measured here" in out
+
+
+def test_a_roofline_in_json() -> None:
+    document = json.loads(run("roofline", "float.onnx", "--target", "jetson-nano", "--json").stdout)
+    assert [one["precision"] for one in document["targets"]] == ["fp32", "fp16"]
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        (("profile",), 2),
+        (("profile", "none.onnx"), 4),
+        (("profile", "float.onnx", "--data", "nothing"), 2),
+        (("roofline", "float.onnx", "--target", "jetson-nano", "--precision", "int8"), 3),
+        (("roofline", "float.onnx", "--target", "nowhere"), 2),
+    ],
+)
+def test_errors_have_their_exit_code_and_words(words: tuple[str, ...], exit_code: int) -> None:
+    result = run(*words, exit_code=exit_code)
+    assert result.stderr.startswith("error:")
+    assert not result.stdout
