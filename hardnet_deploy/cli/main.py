@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hardnet_deploy import __version__
+from hardnet_deploy.cli.bench_cmd import bench
 from hardnet_deploy.cli.build_engine_cmd import build_engine
 from hardnet_deploy.cli.calibrate_cmd import calibrate
 from hardnet_deploy.cli.common import EXIT_CODE_HELP, emit, emit_json, json_was_emitted
@@ -21,9 +22,13 @@ from hardnet_deploy.cli.import_report_cmd import import_report
 from hardnet_deploy.cli.kit_cmd import kit
 from hardnet_deploy.cli.models_cmd import models
 from hardnet_deploy.cli.parity_cmd import parity
+from hardnet_deploy.cli.profile_cmd import profile
+from hardnet_deploy.cli.report_cmd import report
+from hardnet_deploy.cli.roofline_cmd import roofline
 from hardnet_deploy.cli.sensitivity_cmd import sensitivity
 from hardnet_deploy.cli.targets_cmd import targets
 from hardnet_deploy.cli.train_cmd import train
+from hardnet_deploy.cli.verify_cmd import verify
 from hardnet_deploy.errors import UsageError
 
 app = typer.Typer(
@@ -44,8 +49,13 @@ COMMANDS = (
     detect,
     evaluate,
     parity,
+    bench,
+    profile,
+    roofline,
+    verify,
     kit,
     import_report,
+    report,
     train,
     demo_data,
     demo,

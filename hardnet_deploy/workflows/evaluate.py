@@ -18,8 +18,11 @@ from hardnet_deploy.workflows.judged_apart import refuse_images_it_was_made_with
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.post_process import Postprocess
 from hardnet_deploy.workflows.run_engine import DetectionRun, detect_dataset
+from hardnet_deploy.workflows.spelled import spelled
 
 Progress = Callable[[str, int, int], None]
+SCHEMA: Final = 1
+KIND: Final = "evaluation"
 RUNNING: Final = "evaluating"
 DEFAULT_SPLIT: Final = "val"  # of the demo data
 COMPARABLE_SCORE: Final = 0.05  # above it, the part of the precision-recall curve that is cut off shows in the mAP
@@ -60,6 +63,20 @@ class EvaluateRequest:
     code_line: str = registry.CODE_LINES[0]
     trust: bool = False
 
+    def command(self) -> list[str]:
+        """The command line that measures this."""
+        options = {
+            "--data": self.data,
+            "--postprocess": self.postprocess,
+            "--metric": self.metric,
+            "--count": self.count,
+            "--batch": self.batch,
+            "--skip-unreadable": self.skip_unreadable,
+            "--code-line": None if self.code_line == registry.CODE_LINES[0] else self.code_line,
+            "--trust": self.trust,
+        }
+        return spelled("evaluate", [self.engine], options)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
@@ -77,6 +94,7 @@ class Evaluation:
     """The result.
 
     Args:
+        request: The options.
         mean_ap: In [0, 1], of the data set's metric.
         as_authors_write: The same with boxes and scores written as the authors' evaluation writes them (+1 pixel, and
             rounding for VOC); None where their post-processing was not asked for.
@@ -91,6 +109,7 @@ class Evaluation:
         notes: What else is worth a line.
     """
 
+    request: EvaluateRequest
     mean_ap: float
     as_authors_write: float | None
     numbers: dict[str, float | None] | None
@@ -107,6 +126,9 @@ class Evaluation:
         """For JSON."""
         run, dataset = self.run, self.dataset
         return {
+            "schema": SCHEMA,
+            "kind": KIND,
+            "command": self.request.command(),
             "mAP": self.mean_ap,
             "metric": dataset.metric,
             "coco": self.numbers,
@@ -169,6 +191,7 @@ def run_evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
         found = scores(dataset, run.detections, progress=lambda done, total: progress("scoring", done, total))
         as_authors_write = _as_authors_write(dataset, run) if request.postprocess == "upstream" else None
     return Evaluation(
+        request=request,
         mean_ap=found.mean_ap,
         as_authors_write=as_authors_write,
         numbers=found.numbers if isinstance(found, CocoScores) else None,

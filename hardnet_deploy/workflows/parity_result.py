@@ -13,13 +13,16 @@ from hardnet_deploy.data.image_lists import ImageList
 from hardnet_deploy.errors import AccuracyBudgetError, HardnetDeployError, ParityError
 from hardnet_deploy.evaluate.detections import DetectionsParity
 from hardnet_deploy.files import atomic_output, write_durably
+from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.open_engine import OpenEngine
 from hardnet_deploy.workflows.parity_metric import MetricParity
 from hardnet_deploy.workflows.parity_options import ParityRequest
 from hardnet_deploy.workflows.parity_side import Side
 from hardnet_deploy.workflows.parity_tensors import TensorsParity
+from hardnet_deploy.workflows.spelled import spelled
 
 SCHEMA: Final = 1
+KIND: Final = "parity"
 PACKAGES: Final = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "pycocotools")
 _TOLD: Final = 2  # failures in the error message: the first output that is off, and the layer where it begins
 Part = Literal["sides", "tensors", "detections", "metric"]
@@ -106,6 +109,8 @@ class ParityResult:
         """The JSON document."""
         return {
             "schema": SCHEMA,
+            "kind": KIND,
+            "command": command_of(self.request),
             "passed": self.passed,
             "exit_code": self.exit_code,
             "failures": [asdict(failure) for failure in self.failures],
@@ -145,6 +150,26 @@ class ParityResult:
         text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with atomic_output(path) as temporary:
             write_durably(temporary, text.encode("utf-8", "backslashreplace"))
+
+
+def command_of(request: ParityRequest) -> list[str]:
+    """The command line that compares this."""
+    options = {
+        "--data": request.data,
+        "--count": request.count,
+        "--tensor-images": request.tensor_images,
+        "--postprocess": request.postprocess,
+        "--max-drop": request.limit,
+        "--drop-type": request.drop_type,
+        "--allow-other-thresholds": request.allow_other_thresholds,
+        "--resamples": request.resamples,
+        "--seed": request.seed,
+        "--pictures": request.pictures,
+        "--code-line": None if request.code_line == registry.CODE_LINES[0] else request.code_line,
+        "--output": request.output,
+        "--trust": request.trust,
+    }
+    return spelled("parity", [request.reference, request.candidate], options)
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.precision_search import noise_record
 from hardnet_deploy.workflows.precision_trials import SEARCH_SPLIT, Trial, Trials
 from hardnet_deploy.workflows.quantise import quantiser_for, read_table
+from hardnet_deploy.workflows.spelled import spelled
 
 if TYPE_CHECKING:
     from calibration.ranges import ConcatScales
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from hardnet_deploy.data.dataset import Dataset
 
 Progress = Callable[[str, int, int], None]
+SCHEMA: Final = 1
+KIND: Final = "sensitivity"
 COUNT: Final = 200
 SHOWN: Final = 40  # layers in the picture
 
@@ -42,6 +45,19 @@ class SensitivityRequest:
     concat_scales: ConcatScales = "unified"
     output: Path | None = None
     trust: bool = False
+
+    def command(self) -> list[str]:
+        """The command line that measures this."""
+        options = {
+            "--calib": self.calib,
+            "--data": self.data,
+            "--count": self.count,
+            "--no-map": not self.with_map,
+            "--concat-scales": self.concat_scales,
+            "--output": self.output,
+            "--trust": self.trust,
+        }
+        return spelled("sensitivity", [str(self.onnx)], options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +84,7 @@ class SensitivityResult:
     """The ranking, the most harmful layer first.
 
     Args:
+        request: The options.
         engine: What was looked at.
         dataset: On which images.
         layers: By their noise.
@@ -75,6 +92,7 @@ class SensitivityResult:
         picture: As a picture.
     """
 
+    request: SensitivityRequest
     engine: OpenEngine
     dataset: Dataset
     layers: tuple[LayerCost, ...]
@@ -84,6 +102,9 @@ class SensitivityResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
+            "schema": SCHEMA,
+            "kind": KIND,
+            "command": self.request.command(),
             "engine": self.engine.as_dict(),
             "data": {"name": self.dataset.name, "digest": self.dataset.digest, "images": len(self.dataset)},
             "layers": [one.as_dict() for one in self.layers],
@@ -135,7 +156,9 @@ def run_sensitivity(request: SensitivityRequest, progress: Progress) -> Sensitiv
         if request.with_map:
             trial = trials.measure(Choice(float_units=everything - {one.name}), f"only {one.name} in INT8")
         layers.append(LayerCost(noise=one, trial=trial))
-    result = SensitivityResult(engine=engine, dataset=dataset, layers=tuple(layers), report=report, picture=picture)
+    result = SensitivityResult(
+        request=request, engine=engine, dataset=dataset, layers=tuple(layers), report=report, picture=picture
+    )
     with atomic_output(report) as temporary:
         write_durably(temporary, (json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n").encode())
     _draw(result)

@@ -47,6 +47,8 @@ def test_a_detector_that_is_right_has_a_map_of_one(tmp_path: Path) -> None:
     result = evaluate(engine, coco(tmp_path))
     assert result.mean_ap == pytest.approx(1.0, abs=ROUNDING)
     document = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert (document["kind"], document["schema"]) == ("evaluation", 1)
+    assert document["command"][:3] == ["hardnet-deploy", "evaluate", str(engine)]
     assert document["mAP"] == result.mean_ap
     assert document["metric"] == "coco"
     assert tuple(document["coco"]) == NUMBERS

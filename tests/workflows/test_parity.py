@@ -156,7 +156,8 @@ def test_count_takes_the_first_images_and_says_so() -> None:
 
 def test_the_result_carries_what_both_sides_and_the_data_are() -> None:
     document = compare(write_toy(Path("candidate.onnx"), nms="onnx")).as_dict()
-    assert document["schema"] == 1
+    assert (document["kind"], document["schema"]) == ("parity", 1)
+    assert document["command"][:2] == ["hardnet-deploy", "parity"]
     assert len(document["reference"]["sha256"]) == len(document["candidate"]["sha256"]) == 64
     assert document["reference"]["sha256"] != document["candidate"]["sha256"]
     assert document["reference"]["thresholds"] == {"score": 0.03, "iou": 0.45, "max_detections": 10}

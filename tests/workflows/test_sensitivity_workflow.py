@@ -42,6 +42,8 @@ def test_every_layer_is_ranked_with_what_it_costs_alone() -> None:
         assert set(one.trial.float_layers) == set(LAYERS) - {one.noise.name}
     report = json.loads(Path("float.sensitivity.json").read_text(), parse_constant=pytest.fail)
     assert [row["layer"] for row in report["layers"]] == [one.noise.name for one in result.layers]
+    assert (report["kind"], report["schema"]) == ("sensitivity", 1)
+    assert report["command"][:3] == ["hardnet-deploy", "sensitivity", "float.onnx"]
     assert report["data"]["images"] == 4
     assert {row["fell_back"] for row in report["layers"]} == {False}
     assert Path("float.sensitivity.png").read_bytes().startswith(PNG)

@@ -1,0 +1,1 @@
+"""One page from what runs have left: reads their documents, measures nothing."""

@@ -1,0 +1,82 @@
+"""Finding the documents: files as named, folders with everything below them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.report.documents import Document, ForeignFileError, Kind, read_document
+
+LARGEST: Final = 64 << 20  # bytes: a data set's annotations are larger, no document of ours is
+_NOT_ENTERED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """What was found.
+
+    Args:
+        documents: Each once, in the order of the runs as named and of the paths below them.
+        unread: Files in folders that are documents of ours and cannot be used, each with the reason.
+        foreign: JSON files in folders that are something else.
+    """
+
+    documents: tuple[Document, ...]
+    unread: tuple[tuple[Path, str], ...] = ()
+    foreign: int = 0
+
+    def of(self, kind: Kind) -> tuple[Document, ...]:
+        """Those of one kind."""
+        return tuple(document for document in self.documents if document.kind == kind)
+
+
+def collect(runs: Sequence[Path]) -> Collection:
+    """Read ``runs``.
+
+    A file that is named must be a document; in a folder, what is none is passed over, and what is one and cannot be
+    used is remembered. Hidden folders and files above :data:`LARGEST` are not looked at. A document that lies in two
+    places, to the byte, counts once.
+
+    Raises:
+        InputFileError: A run that is not there, or a named file that is no document or cannot be used.
+    """
+    documents: dict[str, Document] = {}
+    unread: list[tuple[Path, str]] = []
+    foreign = 0
+    for run in runs:
+        if run.is_dir():
+            for path in _json_files(run):
+                try:
+                    document = read_document(path)
+                except ForeignFileError:
+                    foreign += 1
+                except InputFileError as error:
+                    unread.append((path, error.what + (f": {error.got}" if error.got else "")))
+                else:
+                    documents.setdefault(document.sha256, document)
+        else:
+            document = _named(run)
+            documents.setdefault(document.sha256, document)
+    return Collection(documents=tuple(documents.values()), unread=tuple(unread), foreign=foreign)
+
+
+def _named(run: Path) -> Document:
+    if not os.path.lexists(run):
+        raise InputFileError(
+            f"there is no file or folder {run}", next_step="name what a run has written, or its folder"
+        )
+    return read_document(run)
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _NOT_ENTERED and not name.startswith("."))
+        for name in sorted(files):
+            path = Path(root, name)
+            wanted = name.endswith(".json") and not name.startswith(".") and path.is_file()
+            if wanted and path.stat().st_size <= LARGEST:
+                yield path

@@ -1,0 +1,121 @@
+"""What in the runs does not fit together, or makes a number worth less than it looks: each as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from hardnet_deploy.files import sha256_file
+from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.runs import Engine, Runs
+from hardnet_deploy.report.texts import short
+
+UNCHANGED: Final = "unchanged"
+CHANGED: Final = "changed since its manifest was written"
+
+
+def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
+    """All of them, the gravest kind first.
+
+    Args:
+        runs: What was joined.
+        states: Of every manifest, as :func:`file_states` has them.
+    """
+    found = (
+        *_untrue_files(runs, states),
+        *_two_files_of_one_name(runs),
+        *_other_than_compared(runs),
+        *_two_verdicts(runs),
+        *_other_images(runs),
+        *_marked(runs),
+        *_timings(runs),
+        *(f"{path} is not in this report: {why}." for path, why in runs.collection.unread),
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def file_states(runs: Runs) -> dict[Path, str]:
+    """Of every manifest: whether the artifact beside it is still the file that it describes: ``unchanged``, or what."""
+    return {document.path: _file_state(document) for document in runs.collection.of("manifest")}
+
+
+def _file_state(manifest: Document) -> str:
+    try:
+        actual = sha256_file(manifest.artifact)
+    except OSError:
+        return "not beside its manifest"
+    return UNCHANGED if actual == manifest.content.text("sha256") else CHANGED
+
+
+def _untrue_files(runs: Runs, states: Mapping[Path, str]) -> Iterator[str]:
+    for document in runs.collection.of("manifest"):
+        if states[document.path] == CHANGED:
+            yield f"{document.artifact} has changed since its manifest was written: these are not its numbers."
+
+
+def _two_files_of_one_name(runs: Runs) -> Iterator[str]:
+    labels: dict[str, list[Engine]] = {}
+    for engine in runs.engines:
+        for label in engine.labels:
+            labels.setdefault(label, []).append(engine)
+    for label, engines in labels.items():
+        if len(engines) > 1:
+            hashes = ", ".join(short(engine.sha256) for engine in engines)
+            yield f"{label} stands for different files in these runs (SHA-256 {hashes}); each is shown by itself."
+
+
+def _other_than_compared(runs: Runs) -> Iterator[str]:
+    """A timed file that goes by the name of a compared one and is another."""
+    names = {Path(label).name: engine for engine in runs.engines if engine.judged for label in engine.labels}
+    for document in runs.collection.of("bench"):
+        for row in document.content.parts("rows"):
+            artifact = row.part("artifact")
+            file, digest = artifact.text("file"), artifact.text("sha256")
+            engine = names.get(Path(file).name) if file else None
+            if engine and digest and digest not in engine.ids:
+                yield (
+                    f"{file} was timed with SHA-256 {short(digest)}, but compared with SHA-256 {short(engine.sha256)}: "
+                    "the time is not of the engine whose accuracy is known."
+                )
+
+
+def _two_verdicts(runs: Runs) -> Iterator[str]:
+    for engine in runs.engines:
+        verdicts = {document.content.flag("passed") for document in engine.parity}
+        if verdicts >= {True, False}:
+            yield f"{engine.name} passed one comparison and failed another; it counts as failed."
+
+
+def _other_images(runs: Runs) -> Iterator[str]:
+    digests: dict[str, set[str]] = {}
+    for kind in ("parity", "evaluation"):
+        for document in runs.collection.of(kind):
+            data = document.content.part("data")
+            digests.setdefault(data.text("digest") or "unknown", set()).add(data.text("name") or "not named")
+    if len(digests) > 1:
+        told = "; ".join(f"{', '.join(sorted(names))} (digest {short(digest)})" for digest, names in digests.items())
+        yield f"mAP was measured on different images, and is comparable only within one of these: {told}."
+
+
+def _marked(runs: Runs) -> Iterator[str]:
+    for engine in runs.engines:
+        if False in engine.trained:
+            also = ", though another document says that they are trained" if True in engine.trained else ""
+            yield f"{engine.name} is untrained: its weights are drawn from a seed{also}."
+        if engine.simulated:
+            yield f"{engine.name} was run by a simulated device: nothing of it is a result of the real one."
+        for warning in engine.warnings:
+            yield f"{engine.name} was taken with --trust: {warning}."
+
+
+def _timings(runs: Runs) -> Iterator[str]:
+    for document in runs.collection.of("bench"):
+        rows = document.content.parts("rows")
+        unstable = [row.text("key") or "a row" for row in rows if row.part("measured").flag("stable") is False]
+        if unstable:
+            yield f"{document.path.name}: not stable: {', '.join(unstable)}."
+        if document.content.flag("finished") is False:
+            yield f"{document.path.name}: the run was interrupted, and holds the rounds that were finished."
+        if document.content.part("conditions").flag("throttled"):
+            yield f"{document.path.name}: the device throttled while it was timed."

@@ -1,0 +1,226 @@
+"""Where the time goes: profiles by layer, and the bounds of the roofline model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hardnet_deploy.report import texts
+from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Fold, Section, Table, Text
+from hardnet_deploy.report.documents import Document, Part
+from hardnet_deploy.report.plots import Point, log_log
+from hardnet_deploy.report.runs import Runs
+
+PROFILE = "hardnet-deploy profile ENGINE -o profile.json"
+GIGA = 1e9
+ROOFLINE = "hardnet-deploy roofline ENGINE --measure -o roofline.json"
+
+
+def profile(runs: Runs) -> Section:
+    """Every profile: groups of layers, then layers."""
+    section = Section(ident="profile", title="Time by layer")
+    for document in runs.collection.of("profile"):
+        section.blocks += _profile(document, runs)
+    if not section.blocks:
+        section.blocks.append(Absent(what="the time of every layer", command=PROFILE))
+    return section
+
+
+def _profile(document: Document, runs: Runs) -> Iterator[Block]:
+    part = document.content
+    engine = part.part("engine")
+    found = runs.find(engine.text("sha256"))
+    name = found.name if found else engine.text("label") or "an engine without a name"
+    if part.flag("simulated"):
+        yield Text(text=f"{name} was profiled on a simulated device.", caution=True)
+    notes = list(_about(part))
+    groups = part.parts("groups")
+    if groups:
+        rows = [
+            [
+                Cell(text=one.text("group") or one.text("name") or texts.NONE),
+                Cell(text=texts.milliseconds(one.number("ms"))),
+                _percent(one),
+            ]
+            for one in groups
+        ]
+        columns = [
+            Column(title="group"),
+            Column(title="ms", figures=True),
+            Column(title="of the layers' time", figures=True),
+        ]
+        yield Table(caption=f"Time by group, {name}", columns=columns, rows=rows, notes=notes)
+    layers = sorted(part.parts("layers"), key=lambda one: -(one.number("ms") or 0))
+    rows = [
+        [
+            Cell(text=one.text("name") or texts.NONE, code=True),
+            Cell(text=one.text("module") or texts.NONE, code=True),
+            Cell(text=one.text("op") or texts.NONE),
+            Cell(text=texts.milliseconds(one.number("ms"))),
+            _percent(one, layers[0].number("percent")),
+        ]
+        for one in layers
+    ]
+    titles = ("layer", "module", "operation", "ms", "of the layers' time")
+    columns = [Column(title=one, figures=one in titles[3:]) for one in titles]
+    about = [*([] if groups else notes), "Bars: as a share of the longest layer's."]
+    yield Table(caption=f"Time by layer, {name}", columns=columns, rows=rows, notes=about)
+    lints = part.parts("lints")
+    if lints:
+        rows = [
+            [Cell(text=lint.text(key) or texts.NONE) for key in ("rule", "message", "action", "source")]
+            for lint in lints
+        ]
+        columns = [Column(title=one) for one in ("rule", "what was found", "what to do", "source")]
+        yield Table(caption=f"What TensorRT would stumble over, {name}", columns=columns, rows=rows)
+
+
+def _about(part: Part) -> Iterator[str]:
+    """What the times are of, and how far they can be trusted."""
+    told = [part.text("provenance"), part.text("source"), part.part("conditions").text("data")]
+    if any(told):
+        yield f"{', '.join(text for text in told if text)}; {part.count('runs')} runs."
+    run, overhead = part.number("run_ms"), part.number("profiling_overhead_percent")
+    if run is not None:
+        slower = "" if overhead is None else f", {overhead:.0f} % more than without the profiler"
+        yield f"Whole run: {texts.milliseconds(run)} ms{slower}."
+    accounted = part.number("accounted_percent")
+    if accounted is not None:
+        yield f"Layers account for {accounted:.1f} % of the whole run."
+    yield from part.texts("notes")
+    yield f"SHA-256 of what was profiled: {texts.short(part.part('engine').text('sha256'))}."
+
+
+def _percent(part: Part, full: float | None = 100.0) -> Cell:
+    """A percentage with its bar, whose full length is ``full`` percent."""
+    value = part.number("percent")
+    return Cell(text=texts.NONE) if value is None else Cell(text=f"{value:.1f} %", bar=_unit(value / (full or 100.0)))
+
+
+def roofline(runs: Runs) -> Section:
+    """Every roofline document: bounds by target, one drawing for each, layers."""
+    section = Section(ident="roofline", title="Roofline")
+    for number, document in enumerate(runs.collection.of("roofline"), start=1):
+        section.blocks += _roofline(document, number)
+    if not section.blocks:
+        section.blocks.append(Absent(what="lower bounds by arithmetic and memory", command=ROOFLINE))
+    return section
+
+
+def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
+    part = document.content
+    model = part.text("model") or "a model without a name"
+    targets = part.parts("targets")
+    rows = []
+    for one in targets:
+        peak, layers = one.part("peak"), one.parts("layers")
+        memory = sum(layer.text("bound_by") == "memory" for layer in layers)
+        rows.append(
+            [
+                Cell(text=_target_name(one)),
+                Cell(text=_rate(peak.number("flops"), "FLOP/s")),
+                Cell(text=_rate(peak.number("bandwidth"), "B/s")),
+                Cell(text=texts.milliseconds(one.number("bound_ms"))),
+                Cell(text=texts.milliseconds(one.number("bound_ms_free_concatenation"))),
+                Cell(text=f"{memory} of {len(layers)}"),
+                Cell(text=texts.milliseconds(one.number("measured_ms"))),
+                Cell(text=texts.percent(one.number("share"), 0)),
+                Cell(text=peak.text("source") or "not recorded"),
+            ]
+        )
+    titles = (
+        "target, precision",
+        "arithmetic",
+        "bandwidth",
+        "lower bound, ms",
+        "with free concatenation",
+        "layers bound by memory",
+        "measured, ms",
+        "share reached",
+        "source of the peaks",
+    )
+    columns = [Column(title=one, figures=one in titles[1:8]) for one in titles]
+    notes = [f"SHA-256 of the graph: {texts.short(part.text('sha256'))}."]
+    notes += [text for text in (part.text("definition"), *part.texts("notes")) if text]
+    yield Table(caption=f"Lower bounds, {model}", columns=columns, rows=rows, notes=notes).without(texts.NONE)
+    for place, one in enumerate(targets, start=1):
+        blocks = list(_target(one, f"roofline-{number}-{place}", model))
+        if blocks:
+            title = f"Layer by layer: {model}, {_target_name(one)}"
+            yield Fold(title=title, blocks=blocks, opened=len(targets) == 1)
+
+
+def _target_name(target: Part) -> str:
+    name = target.text("title") or target.text("target") or "a target without a name"
+    return ", ".join(filter(None, (name, (target.text("precision") or "").upper())))
+
+
+def _rate(value: float | None, unit: str) -> str:
+    if value is None:
+        return texts.NONE
+    power, letter = next(((p, c) for p, c in ((1e12, "T"), (1e9, "G"), (1e6, "M")) if value >= p), (1.0, ""))
+    return f"{value / power:.3g} {letter}{unit}"
+
+
+def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
+    peak = target.part("peak")
+    flops, bandwidth = peak.number("flops"), peak.number("bandwidth")
+    name = _target_name(target)
+    layers = [
+        one for one in target.parts("layers") if (one.number("intensity") or 0) > 0 and (one.number("flops") or 0) > 0
+    ]
+    if flops and bandwidth and layers:
+        points = [_point(one, flops, bandwidth) for one in layers]
+        timed = sum(point.shape == "circle" for point in points)
+        yield log_log(
+            points,
+            peak=flops / GIGA,
+            slope=bandwidth / GIGA,
+            ident=ident,
+            title=f"Roofline, {model}, {name}",
+            description=f"{len(points)} layers below the roof of {_rate(flops, 'FLOP/s')} and "
+            f"{_rate(bandwidth, 'B/s')}; {timed} with a measured time. The table below has each.",
+            x_label="FLOP per byte",
+            y_label="GFLOP/s",
+            key=[("circle", "measured"), ("diamond", "bound only")],
+        )
+    rows = [
+        [
+            Cell(text=one.text("name") or texts.NONE, code=True),
+            Cell(text=one.text("module") or one.text("group") or texts.NONE, code=True),
+            Cell(text=texts.millions(one.number("flops"))),
+            Cell(text=texts.millions(one.number("bytes"))),
+            Cell(text=texts.NONE if one.number("intensity") is None else f"{one.number('intensity'):.1f}"),
+            Cell(text=texts.milliseconds(one.number("bound_ms"))),
+            Cell(text=one.text("bound_by") or texts.NONE),
+            Cell(text=texts.milliseconds(one.number("measured_ms"))),
+            Cell(text=texts.percent(one.number("share"), 0), bar=_unit(one.number("share"))),
+        ]
+        for one in target.parts("layers")
+    ]
+    if rows:
+        titles = (
+            "layer",
+            "module",
+            "MFLOP",
+            "MB",
+            "FLOP per byte",
+            "bound, ms",
+            "bound by",
+            "measured, ms",
+            "share reached",
+        )
+        columns = [Column(title=one, figures=one not in {"layer", "module", "bound by"}) for one in titles]
+        yield Table(caption=f"Bound of every layer, {model}, {name}", columns=columns, rows=rows)
+
+
+def _unit(value: float | None) -> float | None:
+    return None if value is None else max(0.0, min(1.0, value))
+
+
+def _point(layer: Part, flops: float, bandwidth: float) -> Point:
+    intensity, work = layer.number("intensity") or 0.0, layer.number("flops") or 0.0
+    measured = layer.number("measured_ms")
+    name = layer.text("name") or ""
+    if measured:
+        return Point(x=intensity, y=1e3 * work / measured / GIGA, shape="circle", title=name)
+    return Point(x=intensity, y=min(flops, intensity * bandwidth) / GIGA, shape="diamond", title=name)

@@ -1,0 +1,75 @@
+"""Numbers as the page writes them. What is not there is a dash with words for it, never a zero."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+NONE: Final = "–"
+MINUS: Final = "−"
+SHORT_HASH: Final = 12
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits: 0.412, 9.71, 26.0, 412."""
+    if value is None:
+        return NONE
+    places = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{places}f}"
+
+
+def percent(value: float | None, places: int = 2) -> str:
+    """A share in [0, 1] as a percentage."""
+    return NONE if value is None else f"{100 * value:.{places}f} %"
+
+
+def change(value: float) -> str:
+    """A change of mAP with its sign."""
+    return f"{value:+.4f}".replace("-", MINUS)
+
+
+def mean_ap(value: float | None) -> str:
+    """In [0, 1], four digits."""
+    return NONE if value is None else f"{value:.4f}"
+
+
+def scientific(value: float | None) -> str:
+    """Two digits and a power of ten."""
+    return NONE if value is None else f"{value:.1e}"
+
+
+def ratio(value: float | None) -> str:
+    """``2.69x``."""
+    return NONE if value is None else f"{value:.2f}×"
+
+
+def between(low: float | None, high: float | None, places: int = 2) -> str:
+    """An interval of ratios; empty where there is none."""
+    return "" if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
+
+
+def short(sha256: str | None) -> str:
+    """The first digits of a hash."""
+    return sha256[:SHORT_HASH] if sha256 else "unknown"
+
+
+def count(value: float | None) -> str:
+    """With thin groups of three digits."""
+    return NONE if value is None else f"{value:,.0f}".replace(",", " ")
+
+
+def millions(value: float | None) -> str:
+    """In millions."""
+    return NONE if value is None else f"{value / 1e6:.1f}"
+
+
+def drop_in_words(value: float, kind: str | None) -> str:
+    """A drop of mAP in its unit: percent of the reference's, or points."""
+    number = f"{100 * value:.2f}".replace("-", MINUS)
+    return f"{number} points" if kind == "absolute" else f"{number} %"
+
+
+def shell(words: Sequence[str]) -> str:
+    """A command line to paste."""
+    return shlex.join(words)

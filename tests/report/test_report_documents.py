@@ -1,0 +1,131 @@
+"""Which files a report reads, and that it stops at what claims to be one of its documents and is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_up_runs import artifact, evaluation, parity, save, sensitivity
+from made_up_times import bench, bench_row, device_results, device_row, everything, profile, roofline
+
+from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.report.collect import collect
+from hardnet_deploy.report.documents import ForeignFileError, Part, read_document
+from hardnet_deploy.report.page import make_page
+from hardnet_deploy.report.runs import join
+
+MADE = {
+    "parity": parity("a.onnx"),
+    "evaluation": evaluation("a.onnx"),
+    "sensitivity": sensitivity("a.onnx"),
+    "bench": bench([bench_row("a.onnx", 9.0)]),
+    "profile": profile("a.onnx"),
+    "roofline": roofline("a.onnx"),
+    "device-results": device_results([device_row()]),
+    "calibration": {"kind": "calibration-table", "schema": 1},
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_document_is_known_by_what_it_holds_whatever_its_name(kind: str, tmp_path: Path) -> None:
+    found = read_document(save(tmp_path / "anything.txt", MADE[kind]))
+    assert found.kind == kind
+    assert len(found.sha256) == 64
+
+
+def test_a_manifest_is_known_too(tmp_path: Path) -> None:
+    found = read_document(artifact(tmp_path, "a.onnx"))
+    assert (found.kind, found.artifact) == ("manifest", tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("kind", ["parity", "evaluation", "sensitivity"])
+def test_documents_from_before_they_said_their_kind_are_known_by_their_keys(kind: str, tmp_path: Path) -> None:
+    old = {name: value for name, value in MADE[kind].items() if name not in {"kind", "schema", "command"}}
+    assert read_document(save(tmp_path / "old.json", old)).kind == kind
+
+
+@pytest.mark.parametrize(
+    "record",
+    [[], 7, {}, {"kind": "coco"}, {"kind": ["parity"]}, {"kind": "onnx"}, {"images": []}, {"kind": "manifest"}],
+)
+def test_other_json_is_foreign(record: object, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ForeignFileError, match="no document that a report can show"):
+        read_document(path)
+
+
+@pytest.mark.parametrize("schema", [2, 0, "1", True, None])
+@pytest.mark.parametrize("kind", MADE)
+def test_another_schema_is_refused(kind: str, schema: object, tmp_path: Path) -> None:
+    path = save(tmp_path / "new.json", {**MADE[kind], "schema": schema})
+    with pytest.raises(InputFileError, match="another schema") as refused:
+        read_document(path)
+    assert "new.json" in refused.value.what
+    assert refused.value.wanted == "schema 1"
+
+
+def test_folders_are_searched_and_what_is_no_document_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "deep" / "er" / "p.json", MADE["parity"])
+    save(tmp_path / ".hidden" / "p.json", MADE["evaluation"])
+    save(tmp_path / "coco.json", {"images": []})
+    save(tmp_path / "new.json", {**MADE["bench"], "schema": 2})
+    (tmp_path / "cut.json").write_text('{"kind": "par')
+    found = collect([tmp_path])
+    assert [one.kind for one in found.documents] == ["parity"]
+    assert found.foreign == 1
+    assert {path.name for path, _ in found.unread} == {"new.json", "cut.json"}
+
+
+def test_one_document_in_two_places_counts_once(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "p.json", MADE["parity"])
+    copy = save(tmp_path / "b" / "q.json", MADE["parity"])
+    assert len(collect([tmp_path, copy]).documents) == 1
+
+
+def test_a_named_file_must_be_there_and_be_a_document(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="no file or folder"):
+        collect([tmp_path / "nowhere.json"])
+    with pytest.raises(ForeignFileError):
+        collect([save(tmp_path / "coco.json", {"images": []})])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MADE if kind != "calibration"])
+def test_a_document_with_nothing_but_kind_and_schema_makes_a_page(kind: str, tmp_path: Path) -> None:
+    name = save(tmp_path / "bare.json", {"kind": kind, "schema": 1})
+    assert make_page(join(collect([name]))).decisions[0].chosen is None
+
+
+WRONG = {
+    "metric": ("parity", "part"),
+    "passed": ("parity", "text"),
+    "failures": ("parity", "parts"),
+    "mAP": ("evaluation", "number"),
+    "per_class": ("evaluation", "parts"),
+    "layers": ("sensitivity", "parts"),
+    "rows": ("bench", "parts"),
+    "command": ("bench", "texts"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_part_of_another_type_stops_the_report_and_is_named(name: str, tmp_path: Path) -> None:
+    kind, _ = WRONG[name]
+    path = save(tmp_path / "wrong.json", {**MADE[kind], name: {"a": 1} if name != "metric" else [3]})
+    with pytest.raises(InputFileError, match=f"wrong.json.*'{name}' cannot be read"):
+        make_page(join(collect([path])))
+
+
+def test_numbers_beyond_all_floats_are_refused() -> None:
+    with pytest.raises(InputFileError, match="'x' cannot be read"):
+        Part({"x": float("inf")}, "here").number("x")
+    with pytest.raises(InputFileError, match="'x' cannot be read"):
+        Part({"x": True}, "here").number("x")
+
+
+def test_every_kind_of_document_reaches_the_page(tmp_path: Path) -> None:
+    collection = collect([everything(tmp_path)])
+    assert {one.kind for one in collection.documents} == {*MADE, "manifest"} - {"calibration"}
+    page = make_page(join(collection))
+    assert [section.title for section in page.sections if section.empty] == ["Worst images"]

@@ -1,0 +1,193 @@
+"""Documents of timings that never were, and a folder with a document of every kind: every figure is made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from made_up_runs import MODEL, STATE, artifact, digest_of, evaluation, parity, save, sensitivity
+
+
+def bench_row(name: str, median: float, *, eager: float = 40.0, **changes: Any) -> dict[str, Any]:
+    """One engine, ``eager / median`` times as fast as PyTorch."""
+    gain = eager / median
+    figures = {
+        one: round(median * factor, 3) for one, factor in (("mean", 1.01), ("p90", 1.05), ("p95", 1.1), ("max", 1.3))
+    }
+    return {
+        "key": f"{MODEL}/{name}",
+        "network": MODEL,
+        "title": "SSD300 made up",
+        "engine": name,
+        "boundary": "network+nms",
+        "boundary_text": "from the input tensor to the detections",
+        "size": 300,
+        "batch": 1,
+        "device": "Made-up CPU",
+        "provenance": "measured here",
+        "published": None,
+        "measured": {
+            "median": median,
+            **figures,
+            "p99": None,
+            "min": median * 0.9,
+            "cov_percent": 1.2,
+            "runs": 60,
+            "stable": True,
+        },
+        "rounds_ms": [[median]],
+        "ratio_to_reference": None,
+        "gain_over_eager": {"ratio": gain, "low": gain * 0.95, "high": gain * 1.05},
+        "artifact": {"file": name, "sha256": digest_of(name)},
+        "source": "hardnet-deploy's own definition",
+        "trained": True,
+        "parameters": 1_000_000,
+        "macs": 2_000_000,
+        "notes": [],
+        **changes,
+    }
+
+
+def published_row(network: str, ms: float, ratio: float, measured: float | None = None) -> dict[str, Any]:
+    """A row of the published table; not timed here unless ``measured`` says its ratio."""
+    spread = None if measured is None else {"ratio": measured, "low": measured * 0.97, "high": measured * 1.03}
+    changes: dict[str, Any] = {
+        "title": network,
+        "key": f"{network}/eager",
+        "published": {"ms": ms, "device": "GTX 1080 Ti", "runtime": "PyTorch 1.1.0", "source": "a README"},
+        "ratio_to_reference": {"reference": "ResNet-50", "published": ratio, "measured": spread},
+        "artifact": None,
+        "gain_over_eager": None,
+    }
+    if measured is None:
+        changes |= {"provenance": "not reproducible here (no NVIDIA GPU)", "measured": None, "rounds_ms": None}
+    return bench_row("eager", 31.0 * (measured or 1.0), **changes)
+
+
+def bench(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "kind": "bench",
+        "date": "2026-11-21T12:00:00+00:00",
+        "command": ["hardnet-deploy", "bench", "int8.onnx", "--quick"],
+        "protocol": {
+            "name": "made-up",
+            "size": 300,
+            "batch": 1,
+            "iterations": 60,
+            "iterations_published": 300,
+            "rounds": 6,
+        },
+        "finished": True,
+        "conditions": {"cpu": {"model": "Made-up CPU"}, "threads": 2, "throttled": None, "load": [0.1, 0.2]},
+        "rows": rows,
+        **changes,
+    }
+
+
+def profile(name: str, **changes: Any) -> dict[str, Any]:
+    layers = [
+        {"name": layer, "module": module, "group": group, "op": "Conv", "ms": ms, "percent": 10 * ms, "calls": 1}
+        for layer, module, group, ms in (
+            ("base.0.conv", "base.0", "stem", 2.0),
+            ("base.1.conv", "base.1", "HarDBlock 1", 7.0),
+            ("nms.selected", "nms", "NMS", 1.0),
+        )
+    ]
+    return {
+        "schema": 1,
+        "kind": "profile",
+        "command": ["hardnet-deploy", "profile", name],
+        "engine": {"label": name, "sha256": digest_of(name)},
+        "layers": layers,
+        "groups": [{"group": one["group"], "ms": one["ms"], "percent": one["percent"]} for one in layers],
+        "accounted_percent": 97.5,
+        "runs": 30,
+        "run_ms": 10.3,
+        "provenance": "measured here",
+        "lints": [{"rule": "channels-8", "layers": ["base.0.conv"], "message": "an odd width", "action": "widen it"}],
+        **changes,
+    }
+
+
+def roofline(name: str, **changes: Any) -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer,
+            "module": layer,
+            "group": "stem",
+            "flops": flops,
+            "bytes": size,
+            "intensity": flops / size,
+            "bound_ms": 0.4,
+            "bound_by": bound,
+            "measured_ms": measured,
+            "share": 0.5 if measured else None,
+        }
+        for layer, flops, size, bound, measured in (
+            ("base.0.conv", 2e7, 1e7, "memory", 0.8),
+            ("base.1.conv", 4e8, 2e6, "arithmetic", None),
+        )
+    ]
+    peak = {"flops": 1e11, "bandwidth": 1e10, "source": "a made-up data sheet"}
+    target = {"target": "cpu", "precision": "fp32", "peak": peak, "bound_ms": 1.2, "layers": layers}
+    return {"schema": 1, "kind": "roofline", "model": MODEL, "sha256": digest_of(name), "targets": [target], **changes}
+
+
+def device_row(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "1" * 64,
+        "label": "imported (Made-up Nano, 2026-11-21)",
+        "source": "device report",
+        "simulated": False,
+        "model": MODEL,
+        "trained": True,
+        "target": "jetson-nano",
+        "device": "Made-up Nano",
+        "power_mode": "MAXN",
+        "tensorrt": "8.2.1",
+        "date": "2026-11-21",
+        "precision": "fp16",
+        "timing": {
+            "median": 45.0,
+            "mean": 45.2,
+            "p99": 47.0,
+            "stable": True,
+            "boundary": "network+NMS",
+            "inputs": "1x300x300",
+        },
+        "parity": {"passed": True, "failures": [], "samples": 20},
+        "sha256": {"kit": None, "onnx": None, "engine": "a" * 64, "file": "b" * 64},
+        "not_in_file": [],
+        "notes": [],
+        **changes,
+    }
+
+
+def device_results(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"schema": 1, "kind": "device-results", "rows": rows}
+
+
+def everything(folder: Path) -> Path:
+    """A folder with a document of every kind: INT8 passes, the fast one fails, the float graph is the slow choice."""
+    for name, precision in (("int8.onnx", "int8"), ("float.onnx", "fp32"), ("reckless.onnx", "int8")):
+        artifact(folder, name, precision=precision)
+    save(folder / "int8.parity.json", parity("int8.onnx"))
+    save(folder / "float.parity.json", parity("float.onnx", drop=0.0, half_width=0.0))
+    save(folder / "reckless.parity.json", parity("reckless.onnx", drop=0.2))
+    save(folder / "int8.evaluation.json", evaluation("int8.onnx"))
+    save(folder / "float.sensitivity.json", sensitivity("float.onnx"))
+    rows = [
+        bench_row("eager", 40.0, artifact={"file": None, "sha256": STATE}),
+        bench_row("int8.onnx", 10.0),
+        bench_row("float.onnx", 25.0),
+        bench_row("reckless.onnx", 5.0),
+        published_row("ResNet-50", 31.0, 1.0, 1.0),
+        published_row("HarDNet68", 22.5, 0.726, 0.75),
+        published_row("VGG-16", 49.0, 1.581),
+    ]
+    save(folder / "bench.json", bench(rows))
+    save(folder / "int8.profile.json", profile("int8.onnx"))
+    save(folder / "float.roofline.json", roofline("float.onnx"))
+    save(folder / "devices.json", device_results([device_row()]))
+    return folder
