@@ -13,7 +13,7 @@ from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, counting, emit, emit_json, guarded, note
 
 if TYPE_CHECKING:
-    from hardnet_deploy.workflows.demo import DemoResult
+    from hardnet_deploy.workflows.demo_result import DemoResult
     from hardnet_deploy.workflows.parity_result import ParityResult
 
 
@@ -26,7 +26,7 @@ def demo(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Take the trained demo detector the whole way on the CPU: exports and an INT8 engine, each against PyTorch."""
+    """Take the trained demo detector the whole way on the CPU: export, INT8, parity, timing, and a report of it all."""
     from hardnet_deploy.workflows.demo import IMAGES, run_demo
 
     del debug
@@ -46,7 +46,7 @@ def demo(
 
 def summary(result: DemoResult) -> Iterator[str]:
     """A row for PyTorch, for each export and for the INT8 engine."""
-    from hardnet_deploy.workflows.demo import INT8_NAME
+    from hardnet_deploy.workflows.demo_result import INT8_NAME
 
     data = result.runs[0].parity.dataset
     yield f"{result.model} on {data.name} (digest {data.digest[:12]})"
@@ -58,15 +58,30 @@ def summary(result: DemoResult) -> Iterator[str]:
     int8 = result.int8
     yield _row(INT8_NAME, int8.parity)
     yield ""
-    yield (
-        f"{'speed':<21} {int8.float_ms:.1f} ms in float, {int8.int8_ms:.1f} ms in INT8: {int8.speed_up:.2f}x, "
-        f"{int8.threads} threads, timed in turn"
-    )
+    yield from _speed(result)
+    yield ""
     for run in result.runs:
         yield f"{run.variant.file:<21} {run.export.path} with its manifest; report {run.report.name}"
     share = 100 * int8.build.macs_int8
     yield f"{int8.build.plan.output.name:<21} {int8.build.plan.output}, {share:.1f} % of the arithmetic in INT8"
     yield f"{'picture':<21} {result.picture}"
+    yield f"{'report':<21} {result.page}"
+
+
+def _speed(result: DemoResult) -> Iterator[str]:
+    """A line for each engine timed, all in turn."""
+    yield f"{'':<21} {'median':>9}  gain over PyTorch eager (95 %), NMS included, timed in turn"
+    for row in result.bench.rows:
+        measured, gain = row["measured"], row["gain_over_eager"]
+        name = "PyTorch" if row["engine"] == "eager" else Path(row["artifact"]["file"] or row["title"]).name
+        if measured is None:
+            yield f"{name:<21} {row['provenance']}"
+            continue
+        text = "" if gain is None else f"{gain['ratio']:.2f}x"
+        if gain is not None and gain["low"] is not None:
+            text += f" ({gain['low']:.2f} to {gain['high']:.2f})"
+        mark = "" if measured["stable"] else "  UNSTABLE"
+        yield f"{name:<21} {measured['median']:>6.1f} ms  {text}{mark}"
 
 
 def _row(name: str, parity: ParityResult) -> str:

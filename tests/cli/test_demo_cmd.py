@@ -9,6 +9,7 @@ import pytest
 from command_line import files, shell
 from typer.testing import CliRunner
 
+from hardnet_deploy.bench.document import read_bench
 from hardnet_deploy.cli.main import app
 from hardnet_deploy.data.images import load_image
 from hardnet_deploy.workflows.demo import INT8_BUDGET
@@ -54,8 +55,12 @@ def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert int8["passed"] is True
     assert int8["macs_in_int8"] == 1.0
     assert int8["mAP"] == pytest.approx(record["mAP"], rel=INT8_BUDGET)
-    assert int8["timing"]["runs"] > 0
-    assert int8["timing"]["speed_up"] > 0
+    bench = read_bench(Path(record["bench"]))
+    assert [row["engine"] for row in bench["rows"]] == ["eager", "ort-fp32", "ort-int8"]
+    assert all(row["measured"]["runs"] > 0 and row["boundary"] == "network+NMS" for row in bench["rows"])
+    assert bench["rows"][2]["artifact"]["sha256"] == int8["sha256"]
+    page = Path(record["report"]).read_text(encoding="utf-8")
+    assert int8["sha256"][:12] in page
     assert load_image(record["picture"]).ndim == 3
     made = set(files(Path("out")))
     exports = ("unfused", "fused", "fused-onnx-nms")
@@ -63,5 +68,10 @@ def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "detections.png",
         *(f"{name}.onnx{end}" for name in exports for end in ("", ".json")),
         *(f"{name}.parity.json" for name in (*exports, "int8")),
-        *(f"int8.{end}" for end in ("onnx", "onnx.json", "calib.json")),
+        *(f"int8.{end}" for end in ("onnx", "onnx.json", "calib.json", "profile.json", "evaluation.json")),
+        *(f"worst/{name}" for name in files(Path("out/worst"))),
+        "pytorch.evaluation.json",
+        "bench.json",
+        "report.html",
     }
+    assert files(Path("out/worst"))

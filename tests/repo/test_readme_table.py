@@ -1,4 +1,4 @@
-"""The README's figures are those in benchmarks/results."""
+"""The figures in the README and the pages under docs are those in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+SHOWN = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+)
 FLAT_MIB = 64  # sixteen times the images may cost what an allocator rounds, no more
 
 
@@ -17,24 +20,23 @@ def test_the_table_is_what_the_recorded_run_measured() -> None:
     command = [sys.executable, "benchmarks/export_matrix.py", "--table", str(RESULTS / "export_matrix.json")]
     table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     assert table.count("\n") >= 13
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table in SHOWN
 
 
 def test_the_detectors_tables_are_what_the_recorded_run_measured() -> None:
     path = RESULTS / "demo_detector.json"
     command = [sys.executable, "benchmarks/demo_detector.py", "--table", str(path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert printed.count("\n\n") == 2
     for table in printed.split("\n\n"):
-        assert table in text
+        assert table in SHOWN
     result = json.loads(path.read_text(encoding="utf-8"))
     weights = ROOT / "hardnet_deploy" / "models" / "weights" / "ssd300-hardnet-demo.safetensors"
     assert result["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert result["data"]["images"] == 2000
     assert result["coco"]["AP"] >= 0.65
     assert result["coco"]["APs"] >= 0.5
-    lines = {" ".join(_what_matters(line.split())) for line in text.replace("\\\n    ", "").splitlines()}
+    lines = {" ".join(_what_matters(line.split())) for line in SHOWN.replace("\\\n    ", "").splitlines()}
     assert result["training"]
     for run in result["training"]:
         assert " ".join(_what_matters(run["command"])) in lines
@@ -51,18 +53,16 @@ def test_the_speed_is_what_the_recorded_run_measured_and_inside_its_bars() -> No
     result = json.loads((RESULTS / "export_speed.json").read_text(encoding="utf-8"))
     assert result["ratio_median"] <= result["bars"]["ratio"]
     assert result["ours_peak_mib"] <= result["bars"]["peak_mib"]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"{result['ratio_median']:.1f} times" in text
-    assert f"{result['ours_peak_mib'] / 1024:.1f} GiB" in text
+    assert f"{result['ratio_median']:.1f} times" in SHOWN
+    assert f"{result['ours_peak_mib'] / 1024:.1f} GiB" in SHOWN
 
 
 def test_the_int8_tables_are_what_the_recorded_runs_measured() -> None:
     command = [sys.executable, "benchmarks/int8_tables.py"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     tables = printed.split("\n\n")
     assert len(tables) == 4
-    assert all(table in text for table in tables)
+    assert all(table in SHOWN for table in tables)
 
 
 def test_int8_keeps_what_it_promises() -> None:
@@ -97,12 +97,11 @@ def test_calibration_costs_no_more_than_it_promises() -> None:
 def test_separate_concat_scales_cost_what_the_readme_says() -> None:
     result = json.loads((RESULTS / "int8_choices.json").read_text(encoding="utf-8"))
     told = f"{result['separate_over_unified']:.2f} times as slow"
-    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert told in SHOWN
 
 
 def test_an_fp16_typed_graph_keeps_what_the_readme_says() -> None:
     result = json.loads((RESULTS / "half_accuracy.json").read_text(encoding="utf-8"))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert result["within_bar"] is True
     assert result["data"]["images"] == 2000
-    assert f"(a drop of {result['drop_points']:.3f} points" in text
+    assert f"(a drop of {result['drop_points']:.3f} points" in SHOWN
