@@ -26,6 +26,8 @@ Rounds = Sequence[Sequence[float]]
 RESAMPLES: Final = 2000
 CONFIDENCE: Final = 0.95
 SEED: Final = 0
+VALUES_AT_ONCE: Final = 2**22
+"""Drawn values held in memory at once, which bounds it whatever the number of runs."""
 LEAST_ROUNDS: Final = 4
 """Fewer paired rounds than this have no interval."""
 LEAST_RUNS: Final[dict[str, int]] = {"p90": 10, "p95": 20, "p99": 100}
@@ -139,7 +141,13 @@ def ratio(numerator: Rounds, denominator: Rounds, *, statistic: Statistic = "med
     if count < LEAST_ROUNDS:
         return Ratio(ratio=point, low=None, high=None, rounds=count)
     drawn = np.random.default_rng(SEED).integers(0, count, (RESAMPLES, count))
-    ratios = reduce(above[drawn].reshape(RESAMPLES, -1), axis=1) / reduce(below[drawn].reshape(RESAMPLES, -1), axis=1)
+    at_once = max(1, VALUES_AT_ONCE // max(above.size, below.size))
+    ratios = np.concatenate(
+        [
+            reduce(above[some].reshape(len(some), -1), axis=1) / reduce(below[some].reshape(len(some), -1), axis=1)
+            for some in np.array_split(drawn, math.ceil(RESAMPLES / at_once))
+        ]
+    )
     tail = expanded_tail(count)
     low, high = np.quantile(ratios, (tail, 1 - tail))
     return Ratio(ratio=point, low=float(low), high=float(high), rounds=count)

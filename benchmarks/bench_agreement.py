@@ -1,0 +1,106 @@
+"""Do two runs of ``bench --quick`` agree? Every ratio of both, with its interval, and whether the intervals overlap.
+
+    python benchmarks/bench_agreement.py --protocol nano-320 --save benchmarks/results/bench_agreement.json
+
+The runs follow each other, each a command of its own as a user types it. A ratio counts where both intervals are
+narrower than a tenth of it; of those, 95 % must overlap. A run whose times did not settle counts like any other, and is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hardnet_deploy.bench.document import read_bench
+
+WIDEST = 0.10
+"""Of a ratio: a wider interval overlaps with anything and shows nothing."""
+BAR = 0.95
+RATIOS = ("gain_over_eager", "ratio_to_reference")
+
+
+def run(protocol: str, document: Path) -> dict[str, Any]:
+    """One ``bench --quick``, in a process of its own."""
+    command = [sys.executable, "-m", "hardnet_deploy", "bench", "--quick", "--protocol", protocol, "--allow-unstable"]
+    subprocess.run([*command, "--save", str(document)], check=True, stdout=subprocess.DEVNULL)
+    return read_bench(document)
+
+
+def ratios(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and value of every ratio with an interval."""
+    for row in document["rows"]:
+        for name in RATIOS:
+            found = row[name]
+            value = found["measured"] if found and "measured" in found else found
+            if value and value["low"] is not None:
+                yield f"{row['key']}: {name}", {key: value[key] for key in ("ratio", "low", "high")}
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
+    """A record for each ratio that both runs have."""
+    others = dict(ratios(second))
+    compared = []
+    for name, one in ratios(first):
+        other = others.get(name)
+        if other is None:
+            continue
+        widths = [(side["high"] - side["low"]) / side["ratio"] for side in (one, other)]
+        compared.append(
+            {
+                "ratio": name,
+                "runs": [one, other],
+                "widths": widths,
+                "counts": max(widths) < WIDEST,
+                "overlap": one["low"] <= other["high"] and other["low"] <= one["high"],
+            }
+        )
+    return compared
+
+
+def about(document: dict[str, Any]) -> dict[str, Any]:
+    """What the record keeps of a run: everything but the single times."""
+    rows = [{key: value for key, value in row.items() if key != "rounds_ms"} for row in document["rows"]]
+    return {**document, "rows": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--protocol", default="nano-320")
+    parser.add_argument("--save", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        documents = [run(options.protocol, Path(name) / f"{number}.json") for number in (1, 2)]
+    compared = compare(*documents)
+    counted = [one for one in compared if one["counts"]]
+    if not counted:
+        raise SystemExit(f"none of {len(compared)} ratios has intervals under {WIDEST:.0%}: nothing is shown")
+    share = sum(one["overlap"] for one in counted) / len(counted)
+    for one in compared:
+        told = " and ".join(f"{side['ratio']:.3f} ({side['low']:.3f} to {side['high']:.3f})" for side in one["runs"])
+        verdict = ("overlap" if one["overlap"] else "APART") + ("" if one["counts"] else ", too wide to count")
+        print(f"{one['ratio']:<60} {told}  {verdict}")
+    print(f"{100 * share:.1f} % of {len(counted)} ratios overlap; {len(compared) - len(counted)} too wide to count")
+    result = {
+        "what": f"two runs of bench --quick --protocol {options.protocol}, one after the other",
+        "command": ["python", "benchmarks/bench_agreement.py", *sys.argv[1:]],
+        "widest": WIDEST,
+        "bar": BAR,
+        "share": share,
+        "counted": len(counted),
+        "too_wide": len(compared) - len(counted),
+        "passed": share >= BAR,
+        "compared": compared,
+        "runs": [about(document) for document in documents],
+    }
+    if options.save:
+        options.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
