@@ -3,7 +3,7 @@
     python benchmarks/bench_agreement.py --protocol nano-320 --save benchmarks/results/bench_agreement.json
 
 The runs follow each other, each a command of its own as a user types it. A ratio counts where both intervals are
-narrower than a tenth of it; of those, 95 % must overlap. A run whose times did not settle counts like any other, and is named.
+narrower than a tenth of it; of those, 95 % must overlap. A run whose times did not settle counts like any other.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ TARGETS: Final = ("gtx-1080ti", "jetson-nano", "gpu", "cpu")
 PRECISIONS: Final = ((), ("--fp16",), ("--int8",), ("--int8", "--fp16"))
 GIB: Final = 1024 * MIB
 PLUGIN: Final = "EfficientNMS_TRT"
-NEWER, QUANTISED = "opset17.onnx", "qdq.onnx"
+FLOAT, NEWER, QUANTISED = "float.onnx", "opset17.onnx", "qdq.onnx"
+BACKBONE: Final = "hardnet68ds"
 MODEL: Final = registry.DEMO_MODEL
 
 PASCAL: Final = Gpu(name="NVIDIA GeForce GTX 1080 Ti", driver="535", compute_capability=(6, 1), memory=11 * GIB)
@@ -112,7 +113,16 @@ REFUSALS: Final = (
     Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--fp16", "--target", "jetson-nano"), rehearsed=False),
     Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--int8", "--target", "gtx-1080ti"), rehearsed=False),
     Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--target", "gpu"), rehearsed=False),
+    Refusal(where=NOWHERE, machine=BARE, words=(FLOAT, "--fp16", "--target", "jetson-nano"), rehearsed=False),
+    Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--batch", "1,4,8", "--target", "jetson-nano")),
+    Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--batch", "1", "--target", "jetson-nano")),
+    Refusal(
+        where=NOWHERE,
+        machine=BARE,
+        words=(MODEL, "--int8", "--layer-precisions", "nosuch:fp32", "--target", "gtx-1080ti"),
+    ),
     Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--target", "gtx-1080ti", "-o", "demo.onnx")),
+    Refusal(where=NOWHERE, machine=BARE, words=(MODEL, "--int8", "--target", "cpu", "-o", "demo.engine")),
 )
 
 
@@ -185,8 +195,16 @@ def page() -> Iterator[str]:
         words = (MODEL, *precision, "--target", target, "--dry-run")
         yield f"### `hardnet-deploy {shlex.join(('build-engine', *words))}`\n"
         yield from run(words, BARE)
+    yield "## A backbone, which has nothing to be kept in fp32\n"
+    for target in ("jetson-nano", "gpu"):
+        words = (BACKBONE, "--fp16", "--target", target, "--dry-run")
+        yield f"### `hardnet-deploy {shlex.join(('build-engine', *words))}`\n"
+        yield from run(words, BARE)
     yield "## What is refused\n"
-    yield f"`{NEWER}` and `{QUANTISED}` are graphs of one convolution: of opset 17, and with Q/DQ.\n"
+    yield (
+        f"`{FLOAT}`, `{NEWER}` and `{QUANTISED}` are graphs of one convolution, which say that they are of"
+        " `hardnet68`: of opset 13, of opset 17, and with Q/DQ.\n"
+    )
     for refusal in REFUSALS:
         words = (*refusal.words, "--dry-run") if refusal.rehearsed else refusal.words
         yield f"### `hardnet-deploy {shlex.join(('build-engine', *words))}`, {refusal.where}\n"
@@ -197,6 +215,7 @@ def main() -> None:
     """Print the page."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        write_graph(Path(FLOAT), opset=13, quantised=False)
         write_graph(Path(NEWER), opset=17, quantised=False)
         write_graph(Path(QUANTISED), opset=13, quantised=True)
         sys.stdout.write("\n".join(page()))

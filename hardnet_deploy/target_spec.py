@@ -102,8 +102,12 @@ class Target:
             return capability == self.compute_capability
         return self.minimum_compute_capability is not None and capability >= self.minimum_compute_capability
 
-    def require_precision(self, precision: Precision) -> None:
+    def require_precision(self, precision: Precision, *, option: str = "--precision ") -> None:
         """Refuse a precision that the device has no hardware for.
+
+        Args:
+            precision: As asked for.
+            option: How the command spells one, up to its name: ``--`` for ``--fp16``.
 
         Raises:
             TargetError: The precision is refused here; the message names the precisions that work.
@@ -116,7 +120,7 @@ class Target:
             f"target '{self.name}' ({self._capability_text()}) has no hardware for {precision}",
             got=precision,
             wanted=", ".join(usable),
-            next_step=f"use --{fastest}" if fastest != "fp32" else "leave the precision out: fp32 is the default",
+            next_step=f"use {option}{fastest}" if fastest != "fp32" else "leave the precision out: fp32 is the default",
         )
 
     def precision_warning(self, precision: Precision) -> str | None:
@@ -124,11 +128,15 @@ class Target:
         if self.precisions[precision] != "works" or precision == "fp32":
             return None
         fast = [name for name, fitness in self.precisions.items() if fitness == "fast" and name != "fp32"]
-        instead = f"; use --{fast[0]} for speed" if fast else ""
+        instead = f"; use {fast[0]} for speed" if fast else ""
         return f"{precision} runs on target '{self.name}' but is not faster than fp32 there{instead}"
 
-    def require_opset(self, opset: int) -> None:
+    def require_opset(self, opset: int, *, way_out: str | None = None) -> None:
         """Refuse an ONNX opset outside what every parser of this target takes.
+
+        Args:
+            opset: Of the graph.
+            way_out: What to do instead; None for the option of ``export``.
 
         Raises:
             TargetError: The opset is too low or too high.
@@ -139,14 +147,15 @@ class Target:
             f"target '{self.name}' ({self.runtime}) does not take ONNX opset {opset}",
             got=str(opset),
             wanted=f"{self.min_opset} to {self.max_opset}",
-            next_step=f"use --opset {DEFAULT_OPSET}, which every target takes",
+            next_step=way_out or f"use --opset {DEFAULT_OPSET}, which every target takes",
         )
 
-    def require_batch(self, batch: int | None) -> None:
+    def require_batch(self, batch: int | None, *, way_out: str | None = None) -> None:
         """Refuse a batch that the device cannot hold.
 
         Args:
             batch: Images in one run; None for a dynamic batch.
+            way_out: What to do instead; None for the option of ``export``.
 
         Raises:
             TargetError: The batch is over the limit, or dynamic where there is a limit.
@@ -157,11 +166,15 @@ class Target:
             f"target '{self.name}' takes a fixed batch of at most {self.max_batch}",
             got="a dynamic batch" if batch is None else f"batch {batch}",
             wanted=f"batch {self.max_batch}",
-            next_step=f"use --batch {self.max_batch}",
+            next_step=way_out or f"use --batch {self.max_batch}",
         )
 
-    def require_nms(self, kind: NmsKind) -> None:
+    def require_nms(self, kind: NmsKind, *, way_out: str | None = None) -> None:
         """Refuse a kind of NMS that the target's parser cannot take faithfully.
+
+        Args:
+            kind: Of the graph.
+            way_out: What to do instead; None for the options of ``export``.
 
         Raises:
             TargetError: The kind is refused here.
@@ -173,7 +186,7 @@ class Target:
             " as experimental and returns a fixed number of rows, which drops boxes",
             got=kind,
             wanted=", ".join(self.nms_kinds),
-            next_step=f"use --nms {self.nms_kinds[0]}, or --outputs boxes and suppress on the host",
+            next_step=way_out or f"use --nms {self.nms_kinds[0]}, or --outputs boxes and suppress on the host",
         )
 
     def require_workspace(self, size: int | None) -> None:

@@ -74,3 +74,11 @@ def no_leaking_random_state() -> Iterator[None]:
     np.random.set_state(numpy_state)  # noqa: NPY002 - as above
     random.setstate(python_state)
     torch.set_rng_state(torch_state)
+
+
+@pytest.fixture(autouse=True)
+def no_leaking_threads() -> Iterator[None]:
+    """Code that sets the number of threads of its own process, as a timed side does, leaves the next test's alone."""
+    yield
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)

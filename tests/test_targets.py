@@ -109,6 +109,9 @@ def test_int8_on_the_nano_is_refused_with_the_way_out() -> None:
     assert caught.value.exit_code == 3
     assert "Jetson Nano, sm_53" in caught.value.what
     assert caught.value.wanted == "fp32, fp16"
+    assert caught.value.next_step == "use --precision fp16"
+    with pytest.raises(TargetError) as caught:
+        JETSON_NANO.require_precision("int8", option="--")
     assert caught.value.next_step == "use --fp16"
 
 
@@ -117,7 +120,7 @@ def test_fp16_on_the_1080ti_works_with_a_warning_that_names_int8() -> None:
     warning = GTX_1080TI.precision_warning("fp16")
     assert warning is not None
     assert "not faster" in warning
-    assert "--int8" in warning
+    assert "use int8 for speed" in warning
 
 
 def test_fp16_on_the_cpu_is_told_to_be_no_faster() -> None:

@@ -18,7 +18,7 @@ from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_j
 if TYPE_CHECKING:
     from hardnet_deploy.artifacts import Manifest
     from hardnet_deploy.workflows.save_engine import BuildResult
-    from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
+    from hardnet_deploy.workflows.tensorrt_plan import Estimate, TensorRTPlan
 
 MIB = 1024**2
 INT8 = "INT8"
@@ -254,10 +254,8 @@ def _planned(plan: TensorRTPlan, families: tuple[str, ...]) -> Iterator[str]:
     """What the preflight decided, as a table, and the steps."""
     sm = "" if plan.compute_capability is None else ", sm_{}{}".format(*plan.compute_capability)
     family = plan.family if len(plan.precisions) > 1 else " or ".join(families)
-    islands = "; L2Norm, softmax, decoding and NMS in fp32" if plan.precisions else ""
+    islands = f"; {plan.islands_text} in fp32" if plan.islands else ""
     workspace = "TensorRT's own limit" if plan.workspace_bytes is None else f"{plan.workspace_bytes / MIB:,.0f} MiB"
-    estimate = plan.estimate
-    sizes = (estimate.host_bytes, estimate.device_bytes, estimate.disk_bytes)
     rows = {
         "builds on": f"{plan.gpu or 'another machine'}{sm}",
         "tensorrt": plan.tensorrt or f"{family} (the target's; none that serves it is here)",
@@ -267,9 +265,7 @@ def _planned(plan: TensorRTPlan, families: tuple[str, ...]) -> Iterator[str]:
         "batch": ", ".join(map(str, plan.batch)) if plan.batch else None,
         "workspace": workspace,
         "timings": f"{plan.timing_cache or 'kept where it is built'}{', locked' if plan.locked else ''}",
-        "needs about": "{:,.0f} MiB of memory, {:,.0f} MiB of GPU memory, {:,.0f} MiB of disk (estimated)".format(
-            *(size / MIB for size in sizes)
-        ),
+        "needs about": _needs(plan.estimate),
     }
     for label, text in rows.items():
         if text is not None:
@@ -277,6 +273,14 @@ def _planned(plan: TensorRTPlan, families: tuple[str, ...]) -> Iterator[str]:
     yield "steps"
     for number, step in enumerate(plan.steps, start=1):
         yield from textwrap.wrap(step, 116, initial_indent=f"  {number}. ", subsequent_indent="     ", **UNBROKEN)
+
+
+def _needs(estimate: Estimate) -> str:
+    host, disk = estimate.host_bytes / MIB, estimate.disk_bytes / MIB
+    if estimate.device_bytes is None:
+        return f"{host:,.0f} MiB of memory, which CPU and GPU share, {disk:,.0f} MiB of disk (estimated)"
+    device = estimate.device_bytes / MIB
+    return f"{host:,.0f} MiB of memory, {device:,.0f} MiB of GPU memory, {disk:,.0f} MiB of disk (estimated)"
 
 
 def _searched(search: dict[str, Any]) -> Iterator[str]:

@@ -36,10 +36,12 @@ import time
 import traceback
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 USAGE, TARGET, UNREADABLE, PARITY, UNSTABLE, MISMATCH = 2, 3, 4, 5, 7, 8
-SCHEMA = 1
+SCHEMA = 1  # of a plan's manifest and of device-info
+KIT_SCHEMA = 2  # with the board and what each layer is asked for
+REPORT_SCHEMA = 2  # with what each layer was asked for and got; an output that no rule judges has passed null
 MIB = 1024**2
 
 Arrays = Dict[str, Any]
@@ -219,18 +221,25 @@ class Node(NamedTuple):
     name: str
     op: str
     outputs: Tuple[str, ...]
+    inputs: Tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name, or its type and first output where it has none."""
+        return self.name or "{} -> {}".format(self.op, next(iter(self.outputs), ""))
 
 
 def onnx_nodes(content: bytes) -> List[Node]:
     """The nodes of an ONNX file, read without the onnx package; empty where it is no ONNX file.
 
-    Protobuf: ``ModelProto.graph`` = 7, ``GraphProto.node`` = 1, ``NodeProto`` output 2, name 3, op_type 4.
+    Protobuf: ``ModelProto.graph`` = 7, ``GraphProto.node`` = 1, ``NodeProto`` input 1, output 2, name 3,
+    op_type 4.
     """
     try:
         graphs = [part for number, part in _fields(memoryview(content)) if number == 7]
         records = [list(_fields(part)) for graph in graphs for number, part in _fields(graph) if number == 1]
         texts = [
-            [(number, bytes(part).decode()) for number, part in record if number in (2, 3, 4)] for record in records
+            [(number, bytes(part).decode()) for number, part in record if number in (1, 2, 3, 4)] for record in records
         ]
     except (ValueError, IndexError, TypeError):
         return []
@@ -239,6 +248,7 @@ def onnx_nodes(content: bytes) -> List[Node]:
             name="".join(text for number, text in node if number == 3),
             op="".join(text for number, text in node if number == 4),
             outputs=tuple(text for number, text in node if number == 2),
+            inputs=tuple(text for number, text in node if number == 1),
         )
         for node in texts
     ]
@@ -361,6 +371,8 @@ SETTINGS = {
     "batch": (None, "[min, opt, max] for a graph with a dynamic batch, None for a static one"),
     "timing_cache": (None, "bytes of an earlier build's timing cache on this very device and version"),
     "timing_cache_locked": (False, "True: a layer that the timing cache does not know fails the build (10 and 11)"),
+    "requested": (None, "{ONNX node: precision} to be held against the engine; None: what the flags and scales ask"),
+    "may_stay_float": ((), "names of those that may compute in FP32 all the same"),
 }  # type: Dict[str, Tuple[Any, str]]
 
 FIXES = (
@@ -396,6 +408,7 @@ FAILURES = (
 KEEPS_VALUES = ("SHUFFLE", "IDENTITY", "CAST", "SQUEEZE", "UNSQUEEZE", "SLICE")
 PLUGINS = ("PLUGIN", "PLUGIN_V2", "PLUGIN_V3", "NMS")
 NO_ARITHMETIC = ("CONSTANT", "SHAPE")
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def build(
@@ -418,7 +431,9 @@ def build(
         ``plan`` bytes; ``layers`` text of the engine inspector's JSON or None; ``timing_cache`` bytes or None; ``log``
         lines; ``notes`` sentences; ``tensorrt`` version; ``missing_ranges`` names of tensors that an INT8 layer would
         read and that have no range; ``unmatched_layers`` names of ``fp32_layers`` and ``fp32_outputs`` that no layer
-        carries.
+        carries; ``requested`` and ``achieved`` precision of each node with weights, see :func:`achieved_precisions`,
+        nothing requested of a strongly typed graph, which is obeyed; ``may_stay_float`` names of those that may compute
+        in FP32 whatever was asked.
 
     Raises:
         EngineError: With TensorRT's log: settings that cannot be meant (2), a device that cannot (3), a graph that the
@@ -467,6 +482,9 @@ class _Build:
         self.notes = []  # type: List[str]
         self.missing = []  # type: List[str]
         self.unmatched = []  # type: List[str]
+        self.flags = set()  # type: Set[str]
+        self.scaled = set()  # type: Set[str]
+        self.may_stay_float = list(settings["may_stay_float"])
         self.first_line = len(logger.lines)
         self.typed = self._is_typed()
         self.calibrator = None  # type: Any
@@ -528,15 +546,41 @@ class _Build:
         del memory, parser, network
         saved = bytes(cache.serialize()) if cache is not None else None
         del cache, config, builder  # a Jetson Nano has no memory for both the builder and the engine
+        layers, requested = self._inspect(plan), self._requested()
         return {
             "plan": plan,
-            "layers": self._inspect(plan),
+            "layers": layers,
+            "requested": requested,
+            "achieved": achieved_precisions(layers, requested or [node.label for node in self._weighted()]),
+            "may_stay_float": self.may_stay_float,
             "timing_cache": saved,
             "notes": self.notes,
             "tensorrt": str(trt.__version__),
             "missing_ranges": self.missing,
             "unmatched_layers": self.unmatched,
         }
+
+    def _weighted(self) -> List[Node]:
+        return [node for node in self.nodes if node.op in WEIGHTED and len(node.inputs) >= 2]
+
+    def _requested(self) -> Dict[str, str]:
+        """What each node with weights is asked to compute in; the host's ``engines.requested`` decides likewise."""
+        if self.settings["requested"] is not None:
+            return dict(self.settings["requested"])
+        if self.typed:
+            return {}
+        dequantised = {name for node in self.nodes if node.op == "DequantizeLinear" for name in node.outputs}
+        held, found = set(self.settings["fp32_layers"]), {}
+        for node in self._weighted():
+            if set(node.inputs[:2]) <= dequantised:
+                found[node.label] = "int8"
+            elif node.label in held:
+                found[node.label] = "fp32"
+            elif "int8" in self.flags and node.op == "Conv" and node.inputs[0] in self.scaled:
+                found[node.label] = "int8"
+            else:
+                found[node.label] = "fp16" if "fp16" in self.flags else "fp32"
+        return found
 
     def _said(self) -> List[str]:
         return list(self.logger.lines[self.first_line :])
@@ -613,14 +657,17 @@ class _Build:
         fast_half = bool(builder.platform_has_fast_fp16)
         if precision == "fp16" and not fast_half:
             self.notes.append("this GPU has no fast FP16: the engine will be no faster than FP32")
+            self.may_stay_float += [node.label for node in self._weighted()]
         if (precision == "int8" or self.explicit) and not builder.platform_has_fast_int8:
             raise EngineError("this GPU has no hardware for INT8", TARGET, "use the float graph with fp16 or fp32")
         if self.explicit and precision != "int8":
             raise EngineError("the graph has Q/DQ nodes, which are INT8", USAGE, "build it with precision int8")
         if precision == "int8":
             config.set_flag(trt.BuilderFlag.INT8)
+            self.flags.add("int8")
         if precision == "fp16" or fast_half:
             config.set_flag(trt.BuilderFlag.FP16)
+            self.flags.add("fp16")
             if precision == "int8":
                 self.notes.append("layers that do not run in INT8 may run in FP16")
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
@@ -702,6 +749,7 @@ class _Build:
         in_cache = set(known)
         for name, (low, high) in ranges.items():
             known.setdefault(name, max(abs(low), abs(high)))
+        self.scaled = set(known)
         read_in_int8 = {tensor.name for layer in layers if layer.name not in forced for tensor in _inputs(layer)}
         for tensor in self._give_ranges(network, layers, known, in_cache):
             if tensor in read_in_int8:
@@ -768,7 +816,10 @@ class _Build:
         if engine is None:
             self.notes.append(f"the plan could not be loaded to look at its layers: {_last_error(self._said())}")
             return None
-        inspector = engine.create_engine_inspector()
+        try:
+            inspector = engine.create_engine_inspector()
+        except AttributeError:  # 8.0 has none
+            return None
         text = str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
         faults = _faults_in_layers(text)
         self.notes += faults
@@ -896,6 +947,120 @@ def _faults_in_layers(text: str) -> List[str]:
     except (ValueError, AttributeError, TypeError) as error:
         return [f"what the engine inspector says of the layers cannot be read: {error}"]
     return []
+
+
+UNKNOWN = "unknown"
+_METADATA = re.compile(r"\[ONNX Layer: (.*?)\]")
+_COPY = re.compile(r"Reformatting CopyNode|ForeignNode\[")
+_SEPARATORS = re.compile(r" \+ | \|\| |, |PWN\(|[()]")
+_SECOND_LAYER = re.compile(r"_\d+$")
+
+
+def achieved_precisions(text: Optional[str], nodes: Any) -> Dict[str, str]:
+    """What each of these ONNX nodes computes in, by the engine inspector: never guessed.
+
+    An engine's layers are not the graph's nodes: the builder fuses ``conv`` and ``relu`` into ``conv + relu``, wraps
+    pointwise operators as ``PWN(relu)``, joins convolutions that read the same as ``a || b``, and hands whole subgraphs
+    to its compiler as ``{ForeignNode[a...b]}``. From 8.6 on a layer may also list its nodes, as ``[ONNX Layer: conv]``.
+
+    Sources: the layer names in NVIDIA/TensorRT@v8.6.1:tools/experimental/trt-engine-explorer, and there
+    ``trex/parser.py``; ``Metadata`` in NVIDIA/TensorRT@v10.0.1:include/NvInfer.h (ILayer::setMetadata).
+
+    Args:
+        text: The inspector's JSON, in the form of 8.2 to 10 (``Bindings``) or of 11 (``I/O Tensors``); None without.
+        nodes: Names of ONNX nodes that carry weights: a layer computes in the type of its weights.
+
+    Returns:
+        ``fp32``, ``fp16``, ``int8`` or another of the inspector's words by node; ``unknown`` for a node that no layer
+        names, that layers of different precisions name, or that shares a layer with another of ``nodes`` unless they
+        were merged side by side.
+    """
+    names, told = frozenset(nodes), layer_precisions(text)  # type: FrozenSet[str], Dict[str, str]
+    found = {}  # type: Dict[str, Set[str]]
+    for layer in json.loads(text).get("Layers", []) if text else ():
+        about = layer if isinstance(layer, dict) else {"Name": layer}
+        title = str(about.get("Name", "?"))
+        held = _nodes_of(title, str(about.get("Metadata", "")), names)
+        mixed = len(held) > 1 and " || " not in title
+        for node in held:
+            found.setdefault(node, set()).add(UNKNOWN if mixed else told.get(title, UNKNOWN))
+    return {node: next(iter(found[node])) if len(found.get(node, ())) == 1 else UNKNOWN for node in nodes}
+
+
+def _nodes_of(title: str, metadata: str, names: FrozenSet[str]) -> Set[str]:
+    """Which of ``names`` a layer holds."""
+    if title.startswith("Reformatting CopyNode"):
+        return set()
+    listed = set(_METADATA.findall(metadata))
+    if listed:
+        return set(listed & names)
+    if _COPY.search(title):
+        return set()
+    parts = {part.strip() for part in _SEPARATORS.split(title)} | {title}
+    return {part if part in names else _SECOND_LAYER.sub("", part) for part in parts} & names
+
+
+def fallbacks(requested: Any, achieved: Any) -> Tuple[str, ...]:
+    """Nodes that were asked for INT8 or FP16 and run in FP32; an unknown one is none of them."""
+    return tuple(name for name, asked in requested.items() if asked != "fp32" and achieved.get(name) == "fp32")
+
+
+def lower_than_asked(requested: Any, achieved: Any) -> Tuple[str, ...]:
+    """Nodes that were asked for INT8 and run in FP16: the builder found that faster."""
+    return tuple(name for name, asked in requested.items() if asked == "int8" and achieved.get(name) == "fp16")
+
+
+def judge_precisions(built: Dict[str, Any], *, allow_fallback: bool) -> Tuple[Dict[str, Any], List[str]]:
+    """Hold what the layers of a build compute in against what they were asked for.
+
+    Args:
+        built: Of :func:`build`.
+        allow_fallback: Take an engine that silently fell back to FP32.
+
+    Returns:
+        ``requested`` and ``achieved`` by node, ``may_stay_float``, ``fell_back`` names of nodes that run in FP32 and
+        may not, ``allow_fallback``; and what the user should know.
+
+    Raises:
+        EngineError: Layers run in FP32 that were asked for less, and ``allow_fallback`` is not set (4).
+    """
+    requested, achieved, notes = built["requested"], built["achieved"], []  # type: Any, Any, List[str]
+    below = [name for name, asked in requested.items() if asked != "fp32"]
+    fell = fallbacks(requested, achieved)
+    for names, allowed in (
+        ([name for name in fell if name in built["may_stay_float"]], True),
+        ([name for name in fell if name not in built["may_stay_float"]], allow_fallback),
+    ):
+        if not names:
+            continue
+        asked = " and ".join(sorted({requested[name].upper() for name in names}))
+        what = f"{len(names)} of {len(below)} layers that were to be less than FP32 run in FP32, asked for {asked}: "
+        what += _some(names)
+        if not allowed:
+            raise EngineError(
+                what + "; nothing was written", UNREADABLE, "--allow-fallback takes the engine as it is, and says so"
+            )
+        notes.append(what)
+    lower = lower_than_asked(requested, achieved)
+    if lower:
+        notes.append(f"the builder chose FP16 for {len(lower)} layers that may be INT8: {_some(lower)}")
+    unknown = [name for name, found in achieved.items() if found == UNKNOWN]
+    if len(unknown) == len(achieved):
+        notes.append("achieved precision not known: the engine inspector tells it of no layer with weights")
+    elif unknown:
+        notes.append(f"achieved precision of {len(unknown)} of {len(achieved)} layers not known: {_some(unknown)}")
+    record = {
+        "requested": requested,
+        "achieved": achieved,
+        "may_stay_float": [name for name in requested if name in built["may_stay_float"]],
+        "fell_back": [name for name in fell if name not in built["may_stay_float"]],
+        "allow_fallback": allow_fallback,
+    }
+    return record, notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def layer_precisions(text: Optional[str]) -> Dict[str, str]:
@@ -1999,8 +2164,31 @@ def read_json(path: Any) -> Dict[str, Any]:
     return document
 
 
-def read_artifact(path: Any, *, trust: bool = False) -> Tuple[bytes, Optional[Dict[str, Any]], Optional[str]]:
+def refuse_unwritable(path: Any) -> None:
+    """Say that a file cannot be written there before anything long runs.
+
+    Raises:
+        EngineError: It is a folder, or its folder is not there or takes no file.
+    """
+    target = Path(str(path))
+    parent = target.absolute().parent
+    if target.is_dir():
+        raise EngineError(f"{target} is a folder", UNREADABLE, "name a file in it")
+    if not parent.is_dir():
+        raise EngineError(f"{target} cannot be written: there is no folder {parent}", UNREADABLE, "make it first")
+    if not os.access(str(parent), os.W_OK | os.X_OK):
+        raise EngineError(f"{target} cannot be written: no permission in {parent}", UNREADABLE, "choose another folder")
+
+
+def read_artifact(
+    path: Any,
+    *,
+    trust: bool = False,
+    again: str = "build it again, or pass --trust if you made it yourself: a plan is native code",
+) -> Tuple[bytes, Optional[Dict[str, Any]], Optional[str]]:
     """An artifact held against the manifest ``F.json`` beside it: its bytes, the manifest, what ``trust`` let pass.
+
+    ``again`` is the next step where it does not hold.
 
     Raises:
         EngineError: No manifest, or one with another hash, and ``trust`` is not set (8).
@@ -2012,9 +2200,7 @@ def read_artifact(path: Any, *, trust: bool = False) -> Tuple[bytes, Optional[Di
         return content, manifest, None
     what = "has no manifest" if manifest is None else "is not the file that its manifest describes"
     if not trust:
-        raise EngineError(
-            f"{path} {what}", MISMATCH, "build it again, or pass --trust if you made it yourself: a plan is native code"
-        )
+        raise EngineError(f"{path} {what}", MISMATCH, again)
     return content, manifest, "taken although it " + what
 
 
@@ -2102,12 +2288,21 @@ def command_line(*words: str) -> str:
 
 
 ANEW = "write the kit again: hardnet-deploy kit"
+COPY_AGAIN = "copy the whole kit again from where hardnet-deploy kit wrote it"
+BOARDS = {(5, 3): "jetson-nano", (6, 1): "gtx-1080ti"}  # that hardnet-deploy kit writes for
 
 
 class Kit:
-    """The folder that a host wrote for this device: ``kit.json`` and the files it names with their hashes."""
+    """The folder that a host wrote for this device: ``kit.json`` and the files it names with their hashes.
 
-    NEEDED = ("onnx", "settings", "preprocess", "samples", "tolerances")
+    Raises:
+        EngineError: It is no kit (2), has another schema, lacks a part or a file, or a file changed since it was
+            written (8): nothing of it is used then.
+    """
+
+    NEEDED = (
+        "onnx", "settings", "preprocess", "samples", "tolerances", "files", "family", "compute_capability",
+    )  # fmt: skip
 
     def __init__(self, folder: Any) -> None:
         self.folder = Path(str(folder))
@@ -2120,16 +2315,20 @@ class Kit:
             )
         self.record = read_json(path)
         self.sha256 = sha256(read_file(path))
-        if self.record.get("schema") != SCHEMA or self.record.get("kind") != "kit":
+        if self.record.get("schema") != KIT_SCHEMA or self.record.get("kind") != "kit":
             raise EngineError(
-                "{} has another schema: {}".format(path, self.record.get("schema")),
+                "{} has another schema: {}, this run_engine.py reads {}".format(
+                    path, self.record.get("schema"), KIT_SCHEMA
+                ),
                 MISMATCH,
-                "use the run_engine.py that came with the kit",
+                "use the run_engine.py that came with the kit, or " + ANEW,
             )
         missing = [key for key in self.NEEDED if key not in self.record]
         if missing:
             raise EngineError(f"{path} lacks {', '.join(missing)}", MISMATCH, ANEW)
         self.engine = self.folder / "model.engine"
+        for name, entry in sorted(self.record["files"].items()):
+            self.read(dict(entry, file=name))
 
     def read(self, entry: Dict[str, str]) -> bytes:
         """A file of the kit.
@@ -2138,10 +2337,40 @@ class Kit:
             EngineError: It changed since the kit was written (8).
         """
         path = self.folder / entry["file"]
+        if not path.exists():
+            raise EngineError(f"the kit lacks {path}", MISMATCH, COPY_AGAIN)
         content = read_file(path)
         if sha256(content) != entry["sha256"]:
-            raise EngineError(f"{path} changed since the kit was written", MISMATCH, "copy the kit again")
+            raise EngineError(f"{path} changed since the kit was written", MISMATCH, COPY_AGAIN)
         return content
+
+    def refuse_other_board(self, trt: Any, device: Dict[str, Any]) -> None:
+        """Before anything is built.
+
+        Raises:
+            EngineError: This GPU or this TensorRT is not what the kit was written for (3).
+        """
+        record, here = self.record, tuple(device["compute_capability"])
+        target, model = record.get("target"), (record.get("model") or {}).get("name") or "MODEL"
+        if here != tuple(record["compute_capability"]):
+            own = f"hardnet-deploy build-engine {model} --target gpu, on this machine"
+            if here in BOARDS:
+                own = f"hardnet-deploy kit {model} --target {BOARDS[here]} -o DIR, on the machine that wrote this one"
+            raise EngineError(
+                "the kit in {} is for target '{}' (sm_{}{}), this is {}".format(
+                    self.folder, target, *record["compute_capability"], _gpu_text(device)
+                ),
+                TARGET,
+                "for this device: " + own,
+            )
+        least = tuple(record.get("minimum_tensorrt") or ())
+        if family(trt) != record["family"] or _version_number(trt) < least:
+            wanted = record.get("runtime") or "TensorRT " + record["family"]
+            raise EngineError(
+                f"the kit in {self.folder} is for {wanted}, this is TensorRT {trt.__version__}",
+                TARGET,
+                f"install {wanted}, and run it with the Python that has it",
+            )
 
     def settings(self) -> Dict[str, Any]:
         """The build settings, with bytes where ``kit.json`` names files."""
@@ -2197,11 +2426,13 @@ def compare(engine: Engine, kit: Kit) -> Dict[str, Any]:
     sample i, and for outputs that are no detections ``<name>`` [n, ...], or a sample of it: ``<name>.index`` [k] into
     the flattened output of one sample and ``<name>.values`` [n, k].
 
-    ``tolerances`` of ``kit.json``: ``outputs`` {atol, rtol, of_scale} or None (reported only), ``detections`` and
-    ``shown`` {iou, score, share} or None, ``shown_score``.
+    ``tolerances`` of ``kit.json``: ``outputs`` {atol, rtol, of_scale}, ``logits`` {noise_share, rank}, ``detections``
+    and ``shown`` {iou, score, share}, each None where it judges nothing, and ``shown_score``. ``noise_share`` is the
+    error's energy by the reference's, over the values of one sample; ``rank`` the place that PyTorch's best class has
+    among the engine's.
 
     Returns:
-        The ``parity`` block of ``report.json``. Nothing compared is a failure.
+        The ``parity`` block of ``report.json``. Nothing compared is a failure, and so is what no rule judges.
     """
     import numpy as np
 
@@ -2212,17 +2443,19 @@ def compare(engine: Engine, kit: Kit) -> Dict[str, Any]:
     samples, failures = [], []  # type: List[Dict[str, Any]], List[str]
     totals = {"all": [0, 0, 0, 0], "shown": [0, 0, 0, 0]}
     ious, gaps = [], []  # type: List[float], List[float]
-    compared = 0
+    compared = judged = 0
     for index in range(len(pixels)):
         outputs = engine.infer(feeds_of(engine, pixels[index : index + 1], kit.record["preprocess"]))
         sample = {"index": index}  # type: Dict[str, Any]
         others = {name: value[:1] for name, value in outputs.items() if name not in DETECTION_OUTPUTS}
-        sample["outputs"] = _compare_outputs(others, reference, index, tolerances.get("outputs"))
+        sample["outputs"] = _compare_outputs(others, reference, index, tolerances)
         compared += len(sample["outputs"])
+        judged += sum(found["passed"] is not None for found in sample["outputs"].values())
         failures += [
             f"sample {index}: output '{name}' is off by {found['max_error']}, its largest value is {found['scale']:g}"
+            + _of_logits(found)
             for name, found in sample["outputs"].items()
-            if not found["passed"]
+            if found["passed"] is False
         ]
         expected = reference.get(f"detections_{index}")
         if expected is not None and bounds:
@@ -2260,10 +2493,13 @@ def compare(engine: Engine, kit: Kit) -> Dict[str, Any]:
         samples.append(sample)
     for key, rule in (("all", tolerances.get("detections")), ("shown", tolerances.get("shown"))):
         failures += _too_few(key, totals[key], rule, shown)
+        judged += totals[key][0] + totals[key][2] if rule else 0
     if not compared:
         failures.append(
             "nothing was compared: the samples, their references and the engine's outputs have nothing in common"
         )
+    elif not judged:
+        failures.append("not judged: values were compared, but no rule of the kit says how far they may be off")
     ours, ours_matched, theirs, theirs_matched = totals["all"]
     detections = {
         "matched": ours_matched,
@@ -2298,8 +2534,19 @@ def feeds_of(engine: Engine, pixels: Any, preprocess: Dict[str, Any]) -> Arrays:
     return {entry["name"]: to_input(pixels, preprocess).astype(entry["dtype"])}
 
 
-def _compare_outputs(outputs: Arrays, reference: Arrays, index: int, rule: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+def _of_logits(found: Dict[str, Any]) -> str:
+    if found.get("noise_share") is None:
+        return ""
+    return "; its error has {:.3g} of the reference's energy, PyTorch's best class is the engine's number {}".format(
+        found["noise_share"], found["rank"]
+    )
+
+
+def _compare_outputs(outputs: Arrays, reference: Arrays, index: int, tolerances: Dict[str, Any]) -> Dict[str, Any]:
+    """``passed`` of each output: None where nothing judges it; values that are no numbers never pass."""
     import numpy as np
+
+    rule, logits = tolerances.get("outputs"), tolerances.get("logits")
 
     results = {}
     for name, value in sorted(outputs.items()):
@@ -2313,12 +2560,19 @@ def _compare_outputs(outputs: Arrays, reference: Arrays, index: int, rule: Optio
         if wanted.shape != got.shape:
             raise EngineError(f"output '{name}' has {got.size} values, its reference {wanted.size}", PARITY)
         error, scale = np.abs(got - wanted), float(np.abs(wanted).max())
-        passed = bool(np.isfinite(got).all())
-        if passed and rule:
+        finite = bool(np.isfinite(got).all())
+        found = {"max_error": float(error.max()) if finite else None, "scale": scale}  # type: Dict[str, Any]
+        verdicts = [] if finite else [False]
+        if finite and rule:
             bound = rule["atol"] + rule["rtol"] * np.abs(wanted) + rule.get("of_scale", 0.0) * scale
-            passed = bool((error <= bound).all())
-        worst = float(error.max()) if np.isfinite(error).all() else None
-        results[name] = {"passed": passed, "max_error": worst, "scale": scale}
+            verdicts.append(bool((error <= bound).all()))
+        if finite and logits:
+            energy = float((wanted**2).sum())
+            found["noise_share"] = float((error**2).sum()) / energy if energy else None
+            found["rank"] = 1 + int((got > got[wanted.argmax()]).sum())
+            share = found["noise_share"]
+            verdicts.append(share is not None and share <= logits["noise_share"] and found["rank"] <= logits["rank"])
+        results[name] = dict(found, passed=all(verdicts) if verdicts else None)
     return results
 
 
@@ -2364,6 +2618,14 @@ def summarise(values: Sequence[float]) -> Dict[str, Any]:
         "cov_percent": variation,
         "stable": variation <= LARGEST_COV,
     }
+
+
+def variation_text(percent: float) -> str:
+    """A variation with two digits behind the point, or as many as tell it from the limit."""
+    digits = 2
+    while digits < 15 and (float(f"{percent:.{digits}f}") <= LARGEST_COV) != (percent <= LARGEST_COV):
+        digits += 1
+    return f"{percent:.{digits}f}"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
@@ -2663,7 +2925,11 @@ def plan_manifest(
         versions=versions,
         precision={
             "requested": settings.get("precision", "fp32"),
-            "achieved": layer_precisions(built["layers"]),
+            "requested_by_layer": built["requested"],
+            "achieved": built["achieved"],
+            "layers": layer_precisions(built["layers"]),
+            "fell_back": built["precisions"]["fell_back"],
+            "allow_fallback": built["precisions"]["allow_fallback"],
             "typed": bool(settings.get("typed")),
         },
         checks={"source": {"sha256": source_sha256}, "notes": built["notes"]},
@@ -2743,12 +3009,34 @@ def build_file(
     target: Optional[str],
     command: Sequence[str],
     notes: Sequence[str] = (),
+    kit: Optional[Kit] = None,
+    allow_fallback: bool = False,
+    timing_cache: Optional[str] = None,
+    layers: Optional[str] = None,
 ) -> Dict[str, Any]:
-    """Build a plan from an ONNX file and write it with its manifest; what was built, with ``seconds``.
+    """Build a plan from an ONNX file and write it with its manifest.
 
-    ``notes`` stand before those of the build.
+    Args:
+        source: The ONNX file.
+        output: The plan.
+        settings: See :data:`SETTINGS`.
+        trust: Take an ONNX file without a matching manifest.
+        target: For the manifest.
+        command: Likewise.
+        notes: They stand before those of the build.
+        kit: Where the ONNX file is of one: only the board that it is for builds.
+        allow_fallback: Of :func:`judge_precisions`.
+        timing_cache: Where to keep it, also of an engine that is refused: what was measured stays true.
+        layers: Where to write what the engine inspector says, likewise.
+
+    Returns:
+        What was built, see :func:`build`, with ``precisions``, ``manifest``, ``device`` and ``seconds``.
+
+    Raises:
+        EngineError: See :func:`build` and :func:`judge_precisions`; a file cannot be written (4).
     """
-    content, manifest, warning = read_artifact(source, trust=trust)
+    again = COPY_AGAIN if kit else "write it with hardnet-deploy export, or pass --trust if you made it yourself"
+    content, manifest, warning = read_artifact(source, trust=trust, again=again)
     notes = list(notes)
     if warning:
         say(f"warning: {source} {warning}")
@@ -2762,16 +3050,24 @@ def build_file(
 
     with opened() as (trt, cuda):
         device = cuda.device()
+        if kit is not None:
+            kit.refuse_other_board(trt, device)
+            warn_of_room(kit, output)
         say(f"building for {_gpu_text(device)} with TensorRT {trt.__version__}; this takes minutes")
         began = time.perf_counter()
         with contextlib.ExitStack() as once:
             if family(trt).startswith("8."):  # no IProgressMonitor: nothing stops a build but the end of the process
                 once.enter_context(_on_interrupt(signal.SIG_DFL))
             built = build(trt, content, settings, progress=progress)
-        built["notes"] = notes + built["notes"]
         built["seconds"] = time.perf_counter() - began
         if shown:
             say("")
+        if timing_cache and built["timing_cache"]:
+            write_file(timing_cache, built["timing_cache"])
+        if layers and built["layers"]:
+            write_file(layers, built["layers"].encode("utf-8"))
+        built["precisions"], told = judge_precisions(built, allow_fallback=allow_fallback)
+        built["notes"] = notes + built["notes"] + told
         record = plan_manifest(manifest, sha256(content), built, device, cuda.name, settings, target, command)
     write_file(output, built["plan"])
     write_file(str(output) + ".json", json_bytes(record))
@@ -2798,7 +3094,8 @@ def run_build(options: Any) -> Dict[str, Any]:
         raise EngineError("an ONNX file and a kit are named", USAGE, "name one of them")
     if options.onnx:
         source, output = Path(options.onnx), Path(options.output or str(Path(options.onnx).with_suffix(".engine")))
-        settings, target, notes = _settings_of(options), None, []  # type: Dict[str, Any], Optional[str], List[str]
+        _refuse_outputs(options, output)
+        settings, notes, kit = _settings_of(options), [], None  # type: Dict[str, Any], List[str], Optional[Kit]
     else:
         folder = kit_folder(options.kit, "python3 run_engine.py build MODEL.onnx, or give a kit's folder: --kit DIR")
         decided = [
@@ -2815,20 +3112,31 @@ def run_build(options: Any) -> Dict[str, Any]:
         kit = Kit(folder)
         kit.read(kit.record["onnx"])
         source, output = kit.folder / kit.record["onnx"]["file"], Path(options.output or str(kit.engine))
+        _refuse_outputs(options, output)
         settings, notes = _kit_settings(kit, options)
         settings.update(_timing_cache_of(options))
-        target = kit.record.get("target")
-        warn_of_room(kit, output)
     built = build_file(
-        source, output, settings, trust=options.trust, target=target, command=options.command_line, notes=notes
+        source,
+        output,
+        settings,
+        trust=options.trust,
+        target=kit.record.get("target") if kit else None,
+        command=options.command_line,
+        notes=notes,
+        kit=kit,
+        allow_fallback=options.allow_fallback,
+        timing_cache=options.timing_cache,
+        layers=options.layers,
     )
-    if options.timing_cache and built["timing_cache"]:
-        write_file(options.timing_cache, built["timing_cache"])
-    if options.layers and built["layers"]:
-        write_file(options.layers, built["layers"].encode("utf-8"))
     document = {key: built[key] for key in ("seconds", "notes", "tensorrt", "missing_ranges", "unmatched_layers")}
     document.update(engine=str(output), sha256=built["manifest"]["sha256"], precision=built["manifest"]["precision"])
     return document
+
+
+def _refuse_outputs(options: Any, output: Path) -> None:
+    """Where a build is to write and cannot, say so before it takes its minutes."""
+    for path in filter(None, (output, str(output) + ".json", options.timing_cache, options.layers)):
+        refuse_unwritable(path)
 
 
 def run_run(options: Any) -> Dict[str, Any]:
@@ -2838,6 +3146,8 @@ def run_run(options: Any) -> Dict[str, Any]:
     need_numpy()
     import numpy as np
 
+    if options.output:
+        refuse_unwritable(options.output)
     given = read_arrays(options.input)
     with loaded(options.engine, trust=options.trust) as (engine, manifest, _, _):
         outputs = engine.infer(given if isinstance(given, dict) else {engine.inputs[0]["name"]: given})
@@ -2855,6 +3165,9 @@ def run_run(options: Any) -> Dict[str, Any]:
 def run_detect(options: Any) -> Dict[str, Any]:
     """``detect``."""
     need_numpy()
+    folder = Path(options.engine).parent
+    if (folder / "kit.json").exists():
+        Kit(folder)  # a kit that is not whole detects nothing
     results = []
     with loaded(options.engine, trust=options.trust) as (engine, manifest, _, _):
         if not manifest.get("preprocess"):
@@ -2947,7 +3260,7 @@ def run_all(options: Any) -> Dict[str, Any]:
     kit.read(kit.record["onnx"])
     settings, notes = _kit_settings(kit, options)
     kit.pixels()
-    warn_of_room(kit, kit.engine)
+    refuse_unwritable(folder / REPORT)
     built = build_file(
         kit.folder / kit.record["onnx"]["file"],
         kit.engine,
@@ -2956,6 +3269,8 @@ def run_all(options: Any) -> Dict[str, Any]:
         target=kit.record.get("target"),
         command=options.command_line,
         notes=notes,
+        kit=kit,
+        allow_fallback=options.allow_fallback,
     )
     with loaded(kit.engine, trust=False) as (engine, manifest, trt, cuda):
         say("comparing with PyTorch's references")
@@ -2964,7 +3279,7 @@ def run_all(options: Any) -> Dict[str, Any]:
         feeds, fed = _bench_feeds(engine, kit, None)
         timing = measure(engine, feeds, kit.record.get("protocol") or {}, fed)
         report = {
-            "schema": SCHEMA,
+            "schema": REPORT_SCHEMA,
             "kind": "device-report",
             "kit_sha256": kit.sha256,
             "onnx_sha256": kit.record["onnx"]["sha256"],
@@ -2979,10 +3294,11 @@ def run_all(options: Any) -> Dict[str, Any]:
             "build": {
                 "seconds": built["seconds"],
                 "precision": manifest["precision"]["requested"],
-                "layers": manifest["precision"]["achieved"],
+                "layers": manifest["precision"]["layers"],
                 "notes": built["notes"],
                 "missing_ranges": built["missing_ranges"],
                 "unmatched_layers": built["unmatched_layers"],
+                **built["precisions"],
             },
             "parity": parity,
             "timing": timing,
@@ -3008,16 +3324,17 @@ def verdict(document: Dict[str, Any], *, allow_unstable: bool) -> Optional[Engin
     """The fault that a finished result is, if any: parity that failed, else timing that did not settle."""
     parity = document.get("parity", document)
     if parity.get("passed") is False:
+        judged = not any(failure.startswith(("not judged", "nothing was compared")) for failure in parity["failures"])
         return EngineError(
             "parity failed: " + "; ".join(parity["failures"][:5]),
             PARITY,
-            "build with precision fp32, or with more fp32_layers, and compare again",
+            "build with precision fp32, or with more fp32_layers, and compare again" if judged else ANEW,
         )
     timing = document.get("timing")
     if timing and not timing["stable"] and not allow_unstable:
         return EngineError(
-            "the timing did not settle: {:.1f} % of variation, at most {:g} % is stable".format(
-                timing["cov_percent"], LARGEST_COV
+            "the timing did not settle: {} % of variation, at most {:g} % is stable".format(
+                variation_text(timing["cov_percent"]), LARGEST_COV
             ),
             UNSTABLE,
             "lock the clocks (Jetson: nvpmodel -m 0 and jetson_clocks), or pass --allow-unstable",
@@ -3053,13 +3370,22 @@ def lines_of(command: str, document: Dict[str, Any]) -> List[str]:
             "passed" if parity["passed"] else "FAILED",
             "matched {matched}, missing {missing}, extra {extra}",
         )
-        lines.append(f"parity: {outcome}; {len(parity['samples'])} samples, detections " + counts.format(**found))
+        shares = [
+            entry["noise_share"]
+            for sample in parity["samples"]
+            for entry in sample["outputs"].values()
+            if entry.get("noise_share") is not None
+        ]
+        about = "detections " + counts.format(**found)
+        if shares:
+            about = f"the error has at most {max(shares):.3g} of the reference's energy"
+        lines.append(f"parity: {outcome}; {len(parity['samples'])} samples, {about}")
     if command in ("bench", "all"):
         timing = document["timing"]
         lines.append(
             "GPU compute: median {median:.3f} ms, mean {mean:.3f}, p90 {p90:.3f}, p95 {p95:.3f}, p99 {p99:.3f}, "
-            "variation {cov_percent:.2f} %{} ({boundary}; {inputs})".format(
-                "" if timing["stable"] else " UNSTABLE", **timing
+            "variation {} %{} ({boundary}; {inputs})".format(
+                variation_text(timing["cov_percent"]), "" if timing["stable"] else " UNSTABLE", **timing
             )
         )
         enqueue = _quantile(sorted(timing["enqueue_ms"]), 0.5)
@@ -3071,6 +3397,7 @@ def lines_of(command: str, document: Dict[str, Any]) -> List[str]:
     if "trusted" in document:
         lines.append("note: the engine was " + document["trusted"])
     if command == "all":
+        lines += ["note: " + note for note in document["build"]["notes"]]
         lines.append("report: " + document["report"])
     return lines
 
@@ -3145,6 +3472,9 @@ def _parser() -> argparse.ArgumentParser:
     add_kit(everything, "the kit")
     for command in (building, everything):
         command.add_argument("--workspace", type=_bytes_of, metavar="SIZE", help="the builder's limit, such as 256M")
+        command.add_argument(
+            "--allow-fallback", action="store_true", help="take layers that run in FP32 and were to be FP16 or INT8"
+        )
     for command in (timing, everything):
         command.add_argument("--allow-unstable", action="store_true", help="exit 0 although the timing did not settle")
     return parser

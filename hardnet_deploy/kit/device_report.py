@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from hardnet_deploy.device import run_engine
+from hardnet_deploy.device.run_engine import variation_text
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.kit.document import KitFolder
@@ -19,11 +20,12 @@ from hardnet_deploy.kit.labels import label_of
 from hardnet_deploy.kit.layout import REFERENCE
 from hardnet_deploy.kit.possible import FIRST_DAY, impossibility, latest_day
 from hardnet_deploy.kit.report_parity import AGAIN, WRITER, read_parity, refused
+from hardnet_deploy.kit.report_precision import ASKED, read_precisions
 from hardnet_deploy.kit.results import Row
 from hardnet_deploy.kit.time_statistics import first_difference
 from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
 
-SCHEMA: Final = 1
+SCHEMA: Final = run_engine.REPORT_SCHEMA
 KIND: Final = "device-report"
 BOUNDARIES: Final = (run_engine.BOUNDARY, run_engine.BOUNDARY.replace("NMS in", "NMS out"))
 
@@ -95,7 +97,7 @@ def read_report(path: Path, kit: KitFolder | None, *, latest: date | None = None
             "file": sha256_file(path),
         },
         not_in_file=tuple(key for key, value in known.items() if value is None),
-        notes=(*_doubts(parity, timing, day, alone=kit is None), *_unmet(precision, layers)),
+        notes=(*_doubts(parity, timing, day, alone=kit is None), *read_precisions(report, layers)),
     )
 
 
@@ -136,7 +138,7 @@ def _doubts(parity: dict[str, Any], timing: dict[str, Any], day: date, *, alone:
     if not parity["passed"]:
         notes.append("parity FAILED on the device: " + "; ".join(parity["failures"][:3]))
     if not timing["stable"]:
-        notes.append(f"the timing did not settle: {timing['cov_percent']:.1f} % of variation")
+        notes.append(f"the timing did not settle: {variation_text(timing['cov_percent'])} % of variation")
     if timing["runs"] < run_engine.PROTOCOL["iterations"]:
         notes.append(f"{timing['runs']} runs were timed; the protocol has {run_engine.PROTOCOL['iterations']}")
     if day < FIRST_DAY:
@@ -146,12 +148,6 @@ def _doubts(parity: dict[str, Any], timing: dict[str, Any], day: date, *, alone:
             "no kit was at hand: its model, target and hashes are the report's own word; --kit DIR checks them"
         )
     return tuple(notes)
-
-
-def _unmet(precision: str, layers: Mapping[str, int]) -> tuple[str, ...]:
-    if not layers or precision in layers:
-        return ()
-    return (f"no layer computes in {precision}, which was asked for: {', '.join(sorted(layers))}",)
 
 
 def _timing(report: Record) -> dict[str, Any]:
@@ -170,7 +166,9 @@ def _timing(report: Record) -> dict[str, Any]:
     stated = {name: timing.number(name) for name in summary if name != "stable"}
     wrong = first_difference({**stated, "stable": timing.boolean("stable")}, times)
     if wrong == "stable":
-        raise refused(report, f"stable: {timing.boolean('stable')}", f"{summary['cov_percent']:.2f} % of variation")
+        raise refused(
+            report, f"stable: {timing.boolean('stable')}", f"{variation_text(summary['cov_percent'])} % of variation"
+        )
     if wrong is not None:
         raise refused(report, f"{wrong} {stated[wrong]:g}", f"{summary[wrong]:g}, from its {len(times)} raw times")
     return {
@@ -195,6 +193,7 @@ def _refuse_other_kit(report: Record, kit: KitFolder) -> None:
         ("ONNX file", report.digest("onnx_sha256"), document["onnx"]["sha256"]),
         *((name, report.values.get(name), document.get(name)) for name in ("model", "trained", "target")),
         ("precision", report.record("build").text("precision"), document["settings"]["precision"]),
+        *((name, report.record("build").values.get(name), document["settings"].get(name)) for name in ASKED),
         ("number of samples", len(report.record("parity").records("samples")), document["samples"]["count"]),
         ("protocol", _protocol(report.record("timing").record("protocol").values), _protocol(document["protocol"])),
         ("tolerances", report.record("parity").record("tolerances").values, document["tolerances"]),

@@ -33,6 +33,8 @@ class KitParts:
         manifest: Of the ONNX file.
         workspace: Bytes for the builder; None for no limit.
         held_in_fp32: The build settings ``fp32_layers`` and ``fp32_outputs``.
+        requested: What each node with weights is asked to compute in; those that are asked for a precision in which the
+            device is no faster than in FP32 may stay there.
         data: What the samples are, in words.
         count: Number of samples.
         tolerances: See :func:`~hardnet_deploy.kit.tolerances.tolerances_for`.
@@ -47,6 +49,7 @@ class KitParts:
     manifest: Manifest
     workspace: int | None
     held_in_fp32: Mapping[str, list[str]]
+    requested: Mapping[str, Precision]
     data: str
     count: int
     tolerances: Mapping[str, Any]
@@ -70,6 +73,12 @@ def kit_document(parts: KitParts, folder: Path) -> dict[str, Any]:
         "workspace_bytes": parts.workspace,
         **parts.held_in_fp32,
         "batch": None,
+        "requested": dict(parts.requested),
+        "may_stay_float": [
+            name
+            for name, asked in parts.requested.items()
+            if asked != "fp32" and parts.target.precisions[asked] == "works"
+        ],
     }
     if parts.precision == "int8":
         settings |= {"calibration_cache": entry(CACHE), "dynamic_ranges": entry(RANGES)}
@@ -78,6 +87,8 @@ def kit_document(parts: KitParts, folder: Path) -> dict[str, Any]:
         "kind": KIND,
         "target": parts.target.name,
         "family": parts.target.tensorrt_families[0],
+        "minimum_tensorrt": list(parts.target.minimum_tensorrt or ()),
+        "compute_capability": list(parts.target.compute_capability or ()),
         "runtime": parts.target.runtime,
         "precision": parts.precision,
         "model": dict(manifest.model),

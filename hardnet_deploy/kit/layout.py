@@ -15,7 +15,8 @@ INPUTS: Final = "samples/inputs.npz"
 REFERENCE: Final = "samples/reference.npz"
 REPORT: Final = "report.json"
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""From 2 on it has the board's compute capability and what each layer is asked for."""
 KIND: Final = "kit"
 MEGABYTE: Final = 1_000_000
 BEYOND_MODEL: Final = 25 * MEGABYTE

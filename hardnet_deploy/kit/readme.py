@@ -72,7 +72,8 @@ Estimated, not measured here; `{RUNNER} all` warns where less is free:
 
     python3 {RUNNER} build
 
-Takes minutes. The engine fits this TensorRT and this kind of GPU alone. {_precision(document)}""",
+Takes minutes, and begins only on the board and the TensorRT that the kit is for. The engine fits this TensorRT and this
+kind of GPU alone. {_precision(document)}""",
         f"""\
 ## 4. Check
 
@@ -114,7 +115,13 @@ def _precision(document: Mapping[str, Any]) -> str:
             f" {len(document['settings']['fp32_outputs'])} more write FP32, being read by such. INT8 ranges come"
             " from `model.cache`, for tensors that the parser renamed from `model.ranges.json`"
         )
-    return text + "."
+    text += "."
+    if document["settings"]["may_stay_float"]:
+        return text
+    return (
+        f"{text} Where TensorRT silently computes another one in FP32, the build ends with exit code 4 and names it:"
+        " `--allow-fallback` takes such an engine, and the report says so."
+    )
 
 
 def _parity(document: Mapping[str, Any]) -> str:
@@ -132,6 +139,7 @@ def _parity(document: Mapping[str, Any]) -> str:
         )
     rules = (
         ("outputs", "every value of an output that is no detection"),
+        ("logits", "the classes' values of each image"),
         ("detections", "all detections"),
         ("shown", f"detections scoring at least {tolerances['shown_score']:.3g}"),
     )
@@ -141,6 +149,11 @@ def _parity(document: Mapping[str, Any]) -> str:
             continue
         if key == "outputs":
             bound = f"within {Tolerance(**rule)}"
+        elif key == "logits":
+            bound = (
+                f"the error has at most {100 * rule['noise_share']:g} % of the energy of PyTorch's, whose best class is"
+                f" among the engine's first {rule['rank']}"
+            )
         else:
             bound = (
                 f"{100 * rule['share']:g} % of each side have a partner: same class, IoU at least {rule['iou']:g},"

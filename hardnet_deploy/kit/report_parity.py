@@ -41,6 +41,8 @@ def read_parity(report: Record) -> dict[str, Any]:
         raise refused(
             report, f"parity {'passed' if parity.boolean('passed') else 'failed'}", broken or f"failures: {failures}"
         )
+    if parity.boolean("passed") and not _judged(parity):
+        raise refused(report, "parity passed", "no rule that judged anything")
     return {
         "passed": parity.boolean("passed"),
         "failures": failures,
@@ -78,11 +80,39 @@ def _broken_rules(parity: Record) -> str:
             if found < share * total:
                 return f"{found} of {total} matched, which is less than the share of {share:g} for '{key}'"
     for sample in parity.records("samples"):
-        outputs = sample.record("outputs").values if sample.has("outputs") else {}
-        wrong = [name for name, entry in outputs.items() if isinstance(entry, dict) and entry.get("passed") is False]
-        if wrong:
-            return f"output '{wrong[0]}' of a sample is outside of its tolerance"
+        outputs = sample.record("outputs") if sample.has("outputs") else None
+        for name in outputs.values if outputs else ():
+            if outputs and not _holds(outputs.record(name), tolerances):
+                return f"output '{name}' of a sample is outside of its tolerance"
     return ""
+
+
+def _holds(output: Record, tolerances: Record) -> bool:
+    """False where an output's own figures, or its verdict, break a rule."""
+    if output.values.get("passed") is False:
+        return False
+    if tolerances.has("outputs"):
+        rule, scale = tolerances.record("outputs"), output.number("scale")
+        relative = rule.number("rtol") + (rule.number("of_scale") if rule.has("of_scale") else 0.0)
+        if not output.number("max_error") <= rule.number("atol") + relative * scale:  # of the largest value at best
+            return False
+    if tolerances.has("logits"):
+        rule = tolerances.record("logits")
+        return output.number("noise_share") <= rule.number("noise_share") and output.count("rank") <= rule.count("rank")
+    return True
+
+
+def _judged(parity: Record) -> bool:
+    """True where a rule of the tolerances had something to judge."""
+    detections, tolerances = parity.record("detections"), parity.record("tolerances")
+    counts = {"detections": sum(detections.count(name) for name in COUNTS)}
+    if tolerances.has("shown"):
+        shown = detections.record("shown")
+        counts["shown"] = shown.count("reference") + shown.count("candidate")
+    if any(tolerances.has(key) and count for key, count in counts.items()):
+        return True
+    outputs = [sample.record("outputs").values for sample in parity.records("samples") if sample.has("outputs")]
+    return (tolerances.has("outputs") or tolerances.has("logits")) and bool(outputs) and all(outputs)
 
 
 def refused(report: Record, stated: str, found: str) -> ArtifactMismatchError:

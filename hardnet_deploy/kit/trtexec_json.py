@@ -161,11 +161,18 @@ class LayerInfo:
 
     Args:
         names: Of the engine's layers; a merged one has the names of all its nodes.
-        precisions: Number of layers by precision; None where the engine was built without detailed profiling.
+        by_layer: Precision of each layer by its name; empty where the engine was built without detailed profiling.
+        document: The whole file.
     """
 
     names: tuple[str, ...]
-    precisions: dict[str, int] | None
+    by_layer: dict[str, str]
+    document: Any
+
+    @property
+    def precisions(self) -> dict[str, int] | None:
+        """Number of layers by precision; None where that is not known."""
+        return dict(Counter(self.by_layer.values())) or None
 
 
 def read_layer_info(path: Path, version: str) -> LayerInfo:
@@ -188,11 +195,11 @@ def read_layer_info(path: Path, version: str) -> LayerInfo:
             next_step="name the version that wrote it: --tensorrt",
         )
     try:
-        precisions = Counter(run_engine.layer_precisions(json.dumps(document)).values())
+        by_layer = run_engine.layer_precisions(json.dumps(document))
     except (AttributeError, TypeError) as error:  # tensors that are no objects
         raise foreign from error
     names = tuple(layer if isinstance(layer, str) else str(layer["Name"]) for layer in layers)
-    return LayerInfo(names=names, precisions=dict(precisions) or None)
+    return LayerInfo(names=names, by_layer=by_layer, document=document)
 
 
 def _are_layers(layers: Sequence[Any]) -> bool:

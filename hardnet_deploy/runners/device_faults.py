@@ -22,7 +22,7 @@ KINDS: Final[dict[int, type[HardnetDeployError]]] = {
     for kind in (UsageError, TargetError, InputFileError, ParityError, UnstableTimingError, ArtifactMismatchError)
 }
 HOST_STEPS: Final = (
-    ("run_engine.py build", "build it here: hardnet-deploy build-engine"),
+    ("run_engine.py build", "build it here: hardnet-deploy build-engine MODEL"),
     ("run_engine.py info", "hardnet-deploy doctor shows what this machine has"),
 )
 """What the device file advises, by what it mentions, in the words of this command line."""

@@ -18,6 +18,7 @@ from hardnet_deploy.target_spec import NmsKind
 from hardnet_deploy.targets import TARGETS, get_target
 from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS
 from hardnet_deploy.workflows.artifact_checks import Check, attempted, unchecked
+from hardnet_deploy.workflows.next_commands import build_command
 from hardnet_deploy.workflows.open_engine import OpenEngine
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
 
@@ -85,7 +86,7 @@ def check_graph_of(graph: Graph, manifest: Manifest | None, spec: ModelSpec | No
     yield attempted(RUNS, lambda: _runs(graph.engine))
     recorded = None if manifest is None else _recorded_integers(manifest)
     if recorded:
-        yield attempted(INTEGER, lambda: _integers(graph.model, recorded))
+        yield attempted(INTEGER, lambda: _integers(graph.model, recorded, manifest))
 
 
 def _as_described(graph: Graph, manifest: Manifest, spec: ModelSpec | None) -> str:
@@ -187,7 +188,7 @@ def _recorded_integers(manifest: Manifest) -> int:
     return count if isinstance(count, int) else 0
 
 
-def _integers(model: onnx.ModelProto, recorded: int) -> str:
+def _integers(model: onnx.ModelProto, recorded: int, manifest: Manifest | None) -> str:
     """How many convolutions compute on integers here.
 
     Raises:
@@ -201,6 +202,6 @@ def _integers(model: onnx.ModelProto, recorded: int) -> str:
             "ONNX Runtime leaves layers in float here that were INT8 where the engine was built",
             got=f"{here} integer convolutions",
             wanted=str(recorded),
-            next_step="build it here: hardnet-deploy build-engine",
+            next_step=f"build it here: {build_command(manifest)}",
         )
     return f"{here} convolutions compute on integers here, {recorded} where it was built"

@@ -14,9 +14,14 @@ from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.errors import TargetError, UsageError
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
+from hardnet_deploy.specs import ModelSpec
 from hardnet_deploy.target_spec import MIB, Precision, Target
 from hardnet_deploy.targets import get_target
 from hardnet_deploy.workflows.build_request import BuildRequest, refuse_idle
+from hardnet_deploy.workflows.given_table import is_cache_file
+from hardnet_deploy.workflows.model_layers import layers_of_model, nearest, refuse_table_of_another
+from hardnet_deploy.workflows.open_engine import PLAN_SUFFIXES
+from hardnet_deploy.workflows.quantise import read_table
 from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
 __all__ = ["BuildPlan", "BuildRequest", "float_units", "parse_batch_range", "parse_size", "plan_build"]
@@ -57,13 +62,14 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     Raises:
         UsageError: Options that cannot be meant, or that would do nothing.
         TargetError: The target or this machine cannot do it.
+        InputFileError, ArtifactMismatchError: A model's table cannot be read, or is of something else.
         OutputFileError: The engine clearly cannot be written.
     """
     target, chosen = _target(request)
     if request.int8 and request.fp16 and not target.uses_tensorrt:
         raise UsageError("--int8 and --fp16 exclude each other on the CPU", next_step="--int8 is the faster one")
     precision: Precision = "int8" if request.int8 else "fp16" if request.fp16 else "fp32"
-    target.require_precision(precision)
+    target.require_precision(precision, option="--")
     if precision == "fp16" and not target.uses_tensorrt:
         raise TargetError(
             target.precision_warning("fp16") or "fp16 is not faster on the CPU",
@@ -92,6 +98,9 @@ def plan_build(request: BuildRequest) -> BuildPlan:
         raise UsageError("--code-line is for a model's name; a file has it in its graph", next_step="drop --code-line")
     stem = source if is_model else Path(source).stem.removesuffix(".fp32")
     output = request.output or Path(f"{stem}.{precision}.{'engine' if target.uses_tensorrt else 'onnx'}")
+    _refuse_plan_name(output, target)
+    if is_model and precision == "int8":
+        _refuse_foreign_int8(request, registry.get(source))
     _refuse_overwriting(request, output, () if is_model else (Path(source), manifest_path(Path(source))))
     return BuildPlan(
         source=source,
@@ -101,6 +110,26 @@ def plan_build(request: BuildRequest) -> BuildPlan:
         precision=precision,
         output=output,
     )
+
+
+def _refuse_plan_name(output: Path, target: Target) -> None:
+    if not target.uses_tensorrt and output.suffix in PLAN_SUFFIXES:
+        raise UsageError(
+            f"-o {output} names a TensorRT plan, and target '{target.name}' is given an ONNX graph",
+            wanted=f"a name such as {output.with_suffix('.onnx')}",
+            next_step=f"-o {output.with_suffix('.onnx')}; or --target gtx-1080ti, jetson-nano or gpu for a plan",
+        )
+
+
+def _refuse_foreign_int8(request: BuildRequest, spec: ModelSpec) -> None:
+    """Layers and a table that are not of the model, told before its export; the rest of a table is held against it."""
+    table = None if request.calib is None or is_cache_file(request.calib) else read_table(request.calib)
+    if table is None and request.layer_precisions is None:
+        return
+    known = layers_of_model(spec)
+    float_units(request.layer_precisions, known.layers)
+    if table is not None and request.calib is not None:
+        refuse_table_of_another(table, request.calib, spec, known)
 
 
 def _refuse_overwriting(request: BuildRequest, output: Path, sources: tuple[Path, ...]) -> None:
@@ -168,7 +197,7 @@ def parse_batch_range(text: str | None) -> tuple[int, int, int] | None:
     raise UsageError(
         f"--batch {text} is no range of batches",
         wanted="MIN,OPT,MAX in ascending order, such as 1,8,16",
-        next_step="leave --batch out for the fixed batch of the graph",
+        next_step="leave --batch out for the fixed batch of the graph, which is 1 for a model",
     )
 
 
@@ -193,7 +222,10 @@ def float_units(text: str | None, names: Sequence[str]) -> frozenset[str]:
         matched = fnmatch.filter(names, pattern)
         if not matched:
             raise UsageError(
-                f"no layer is called '{pattern}'", wanted=f"{names[0]}, ...", next_step="hardnet-deploy sensitivity"
+                f"no layer is called '{pattern}'",
+                wanted=f"one of {len(names)}, such as {nearest(pattern, tuple(names))}",
+                next_step="name a layer, with * for any characters; the manifest of an exported graph lists all of"
+                " them under 'achieved'",
             )
         found = found | set(matched) if precision == "fp32" else found - set(matched)
     if found.issuperset(names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,19 @@ from hardnet_deploy.errors import ArtifactMismatchError, UsageError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.kit.document import KitFolder, read_kit
 from hardnet_deploy.kit.json_record import LONGEST_LINE, is_line
-from hardnet_deploy.kit.labels import label_of
-from hardnet_deploy.kit.layout import MODEL
+from hardnet_deploy.kit.labels import SIMULATED_VERSION, is_simulated, label_of
 from hardnet_deploy.kit.possible import FIRST_DAY, impossibility, latest_day, version_numbers
 from hardnet_deploy.kit.results import Row
 from hardnet_deploy.kit.trtexec_json import LayerInfo, family_of, read_layer_info, read_profile, read_times
 from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
+from hardnet_deploy.workflows.shown_precision import (
+    asked_of_kit,
+    asked_of_manifest,
+    convolutions,
+    node_names,
+    refuse_other_precision,
+    shortfall,
+)
 from hardnet_deploy.workflows.timed_engine import TimedEngine, read_timed_engine
 
 WARM_UP_MS: Final = 200.0
@@ -57,8 +63,9 @@ class TrtexecFiles:
 def row_of_trtexec(files: TrtexecFiles, *, latest: dt.date | None = None) -> Row:
     """The row.
 
-    The kit's model, target and ONNX hash are filed only where ``engine`` is given; the kit's precision only where the
-    engine's manifest or the layers show it. What stays open is null and stands in ``not_in_file``.
+    The kit's model, target and ONNX hash are filed only where ``engine`` is given; the precision only where the
+    engine's manifest or the kit says it and every layer that was to compute in it does, as far as layers are told.
+    What a stand-in built is filed as a stand-in's. What stays open is null and stands in ``not_in_file``.
 
     Args:
         files: The files, and what the user says of them.
@@ -94,20 +101,27 @@ def row_of_trtexec(files: TrtexecFiles, *, latest: dt.date | None = None) -> Row
         "file": sha256_file(files.times),
     }
     facts |= {"power_mode": None, "parity": None, "profile": profile}
-    label, simulated = label_of(files.device, files.tensorrt, date)
+    device, tensorrt = _ran(files, engine)
+    label, simulated = label_of(device, tensorrt, date)
+    if (device, tensorrt) != (files.device, files.tensorrt):
+        notes = (*notes, f"a stand-in built the engine, so it is filed as of TensorRT {tensorrt} on '{device}'")
     return Row(
         document={
             "times": document,
-            "tensorrt": files.tensorrt,
-            "device": files.device,
+            "profile": profile,
+            "layer_info": layers.document if layers else None,
+            "tensorrt": tensorrt,
+            "device": device,
             "date": date,
+            "warm_up_ms": warm_up_ms,
             "engine": hashes["engine"],
+            "kit": hashes["kit"],
         },
         label=label,
         source="trtexec",
         simulated=simulated,
-        device=files.device,
-        tensorrt=files.tensorrt,
+        device=device,
+        tensorrt=tensorrt,
         date=date,
         timing={
             **run_engine.summarise(times),
@@ -129,6 +143,15 @@ def row_of_trtexec(files: TrtexecFiles, *, latest: dt.date | None = None) -> Row
         notes=notes,
         **facts,
     )
+
+
+def _ran(files: TrtexecFiles, engine: TimedEngine | None) -> tuple[str, str]:
+    """Device and version as typed; those of a stand-in's engine as the engine says."""
+    if engine is None or not engine.simulated:
+        return files.device, files.tensorrt
+    device = engine.gpu if is_simulated(engine.gpu or "", "") else None
+    typed = files.tensorrt if is_simulated("", files.tensorrt) else files.tensorrt.partition("+")[0] + SIMULATED_VERSION
+    return device or files.device, typed
 
 
 def _day(text: str, latest: dt.date) -> str:
@@ -195,20 +218,14 @@ def _refuse_other_engine(kit: KitFolder, engine: TimedEngine, files: TrtexecFile
 def _refuse_other_graph(kit: KitFolder, layers: LayerInfo | None, profile: Mapping[str, Any] | None) -> None:
     """Layers of which none is named after a convolution of the kit's graph are of another one."""
     named = (*(layers.names if layers else ()), *(layer["name"] for layer in (profile or {"layers": ()})["layers"]))
-    nodes = run_engine.onnx_nodes((kit.folder / MODEL).read_bytes())
-    wanted = {node.name for node in nodes if node.op == "Conv" and node.name}
-    if named and wanted and not wanted & set(_words(named)):
+    wanted = set(convolutions(kit))
+    if named and wanted and not wanted & set(node_names(named)):
         raise ArtifactMismatchError(
             f"the layers are not of the kit {kit.folder}: none has the name of one of its {len(wanted)} convolutions",
             got=", ".join(named)[:80],
             wanted=f"such as {min(wanted)}",
             next_step="name the kit that the engine was built from, or leave --kit out",
         )
-
-
-def _words(names: Sequence[str]) -> list[str]:
-    """Names of nodes in names of layers, such as ``a + b``, ``PWN(a)`` and ``{ForeignNode[a...b]}``."""
-    return [word for name in names for word in re.split(r"[\s,+|()\[\]{}]+|\.{3}", name) if word]
 
 
 def _facts(
@@ -231,29 +248,35 @@ def _facts(
             facts |= {"model": kit.document["model"]["name"], "onnx": kit.document["onnx"]["sha256"]}
         if kit is not None and engine.manifest is None:
             notes.append("that the engine was built from the kit is your word: it has no manifest")
-            facts["precision"] = _shown_precision(kit, facts["layers"])
+        facts["precision"], more = _precision(kit, engine, layers)
+        notes += more
     if facts["layers"] is None:
         notes.append("precision of the layers: not in this file; build with --profilingVerbosity=detailed")
     return facts, tuple(notes)
 
 
-def _shown_precision(kit: KitFolder, layers: Mapping[str, int] | None) -> str | None:
-    """The kit's precision where the layers show it; None where they are not known.
+def _precision(
+    kit: KitFolder | None, engine: TimedEngine, layers: LayerInfo | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """The precision that manifest or kit say and the layers bear out, else None; and what to say of it.
 
     Raises:
-        ArtifactMismatchError: They show another.
+        ArtifactMismatchError: The layers show another than the kit's.
     """
-    if not layers:
-        return None
-    precision = str(kit.document["precision"])
-    shown = {"fp16", "int8"} & set(layers)
-    if (precision == "fp32" and shown) or (precision != "fp32" and precision not in shown):
-        raise ArtifactMismatchError(
-            f"the layers are not of the kit {kit.folder}, whose engine is {precision}",
-            got=", ".join(f"{count} layers in {name}" for name, count in sorted(layers.items())),
-            next_step="build with the README's trtexec line, or leave --kit out",
-        )
-    return precision
+    manifest = engine.manifest
+    if manifest is not None:
+        said, achieved = engine.facts()["precision"], engine.achieved
+    elif kit is not None and layers is not None and layers.precisions:
+        refuse_other_precision(kit, layers.precisions)
+        said, achieved = str(kit.document["precision"]), layers.by_layer
+    else:
+        return None, ()
+    asked = asked_of_manifest(manifest.precision) if manifest else ()
+    asked = asked or (asked_of_kit(kit) if kit else ())
+    if said is None or not achieved or not asked:
+        return said, ()
+    short = shortfall(said, asked, achieved)
+    return (said, ()) if short is None else (None, (f"{short}, so the precision is left open; see layers",))
 
 
 def _boundary(outputs: Sequence[str] | None) -> str:

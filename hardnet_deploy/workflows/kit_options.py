@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -79,7 +80,7 @@ def plan_kit(request: KitRequest) -> KitPlan:
         raise TargetError(
             f"there is no kit for target '{target.name}': its engines are built where they run",
             wanted=" or ".join(DEFAULT_PRECISION),
-            next_step=f"hardnet-deploy build-engine --target {target.name}, on the machine itself",
+            next_step=f"on the machine itself: {_build_command(request, target.name)}",
         )
     precision = request.precision or DEFAULT_PRECISION[target.name]
     target.require_precision(precision)
@@ -164,3 +165,11 @@ def _workspace(text: str | None, target: Target) -> int | None:
             next_step=f"use --workspace {target.max_workspace // MIB}M, or leave it out",
         )
     return size
+
+
+def _build_command(request: KitRequest, target: str) -> str:
+    """The build that stands in for a kit where there is none."""
+    words = ["hardnet-deploy", "build-engine", request.model or registry.DEFAULT_MODEL]
+    words += ["--weights", str(request.weights)] if request.weights is not None else []
+    words += [f"--{request.precision}"] if request.precision in {"fp16", "int8"} else []
+    return shlex.join([*words, "--target", target])

@@ -89,10 +89,11 @@ class KitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Int8:
-    """What INT8 adds: the layers, which of them stay float, where the ranges come from, images of the measurement."""
+    """What INT8 adds: the layers, which of them stay float, tensors with a scale, where that comes from, images."""
 
     graph: GraphMap
     left: frozenset[str]
+    scaled: frozenset[str]
     record: dict[str, Any]
     path: Path
     marks: tuple[str, ...]
@@ -178,6 +179,7 @@ def _write_int8(
     return _Int8(
         graph=quantiser.graph,
         left=left,
+        scaled=frozenset(quantiser.ranges.scales()),
         record=table_record(table, path),
         path=path,
         marks=tuple(table.image_marks),
@@ -238,6 +240,7 @@ def _describe(
     """Write ``kit.json`` and the README; the document, and the sizes of all files."""
     import onnx
 
+    from hardnet_deploy.engines.requested import requested_precisions
     from hardnet_deploy.kit.estimate import estimate
 
     model = onnx.load(folder / layout.MODEL)
@@ -252,6 +255,12 @@ def _describe(
         manifest=exported.manifest,
         workspace=plan.workspace,
         held_in_fp32=held.settings(),
+        requested=requested_precisions(
+            model,
+            flags=() if plan.precision == "fp32" else (plan.precision,),
+            fp32_layers=held.fp32_layers,
+            scaled=int8.scaled if int8 else (),
+        ),
         data=chosen.data,
         count=len(chosen.paths),
         tolerances=tolerances,

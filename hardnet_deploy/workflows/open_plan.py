@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +19,20 @@ from hardnet_deploy.artifacts import (
 from hardnet_deploy.device.run_engine import onnx_nodes
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, TargetError
 from hardnet_deploy.runners.trt import TensorRTHere, TrtRunner, sm_text, tensorrt_here
+from hardnet_deploy.workflows.next_commands import build_command
 from hardnet_deploy.workflows.open_engine import OpenEngine, usual_thresholds
 from hardnet_deploy.workflows.plan_registry import built_here
 
-BUILD_HERE: Final = "build it here: hardnet-deploy build-engine"
 PLAN_TAG: Final = b"ftrt"
 """How a plan begins: ``kPLAN_FILE_TAG`` in NVIDIA/TensorRT:samples/common/sampleEngines.cpp (``printPlanVersion``).
 
 Nothing public says how older releases begin theirs, so a plan that has its manifest is not held against it."""
 LEAST_BYTES: Final = 28  # what that reads of a plan; a shorter file is none
+
+
+def build_here(manifest: Manifest | None) -> str:
+    """The way out of a plan that does not fit this machine; without a manifest nobody knows the model."""
+    return f"build it here: {build_command(manifest)}"
 
 
 def open_plan(path: Path, *, trust: bool) -> OpenEngine:
@@ -93,7 +99,7 @@ def read_plan(path: Path, *, trust: bool) -> tuple[Artifact, Manifest]:
             "pre-processing and classes",
             got=None if missing else error.got,
             wanted=f"{beside}, which the build writes",
-            next_step=f"copy it from where the plan was built, or {BUILD_HERE}",
+            next_step=f"copy it from where the plan was built, or {build_here(None)}",
         ) from error
     _refuse_no_plan(path, content, tagged=False)
     return hold_against_manifest(path, content, trust=trust, again="build it again"), manifest
@@ -116,7 +122,9 @@ def _refuse_no_plan(path: Path, content: bytes, *, tagged: bool) -> None:
     raise InputFileError(
         f"{path} is not a TensorRT plan",
         got=found,
-        next_step=BUILD_HERE if found == "an ONNX graph" else f"check where it comes from, or {BUILD_HERE}",
+        next_step=f"build from it: {shlex.join(['hardnet-deploy', 'build-engine', str(path)])}"
+        if found == "an ONNX graph"
+        else f"check where it comes from, or {build_here(None)}",
     )
 
 
@@ -160,14 +168,15 @@ def refuse_foreign(label: str, manifest: Manifest, here: TensorRTHere, *, trust:
             f"{here.tensorrt} on {sm_text(here.compute_capability)}",
             got=f"a plan from {built['gpu']}" if built["gpu"] else None,
             wanted=f"a plan built by {here.text}",
-            next_step=BUILD_HERE,
+            next_step=build_here(manifest),
         )
     if built["gpu"] in {None, here.gpu}:
         return []
     what = f"{label} was built on {built['gpu']}, this machine has {here.gpu}"
     if not trust:
         raise TargetError(
-            f"{what}: a plan is fitted to one model of GPU", next_step=f"{BUILD_HERE}, or pass --trust to run it"
+            f"{what}: a plan is fitted to one model of GPU",
+            next_step=f"{build_here(manifest)}, or pass --trust to run it",
         )
     return [f"{what}: it may be slow, or fail"]
 
@@ -184,7 +193,7 @@ def refuse_unknown(artifact: Artifact, *, trust: bool) -> list[str]:
         raise ArtifactMismatchError(
             f"{artifact.path} was not built by you on this machine, and a plan is native code that runs as you",
             got=f"SHA-256 {artifact.sha256[:16]}..., which is not among the plans built here",
-            next_step=f"{BUILD_HERE}, or pass --trust if you know who built it",
+            next_step=f"{build_here(artifact.manifest)}, or pass --trust if you know who built it",
         )
     return ["a plan that was not built by you on this machine"]
 
@@ -199,7 +208,7 @@ def _batch(label: str, runner: TrtRunner, size: int, manifest: Manifest) -> int 
             f"{label} takes images [N, 3, H, W] of another size than its pre-processing makes",
             got=str(shape),
             wanted=str((3, size, size)),
-            next_step=BUILD_HERE,
+            next_step=build_here(manifest),
         )
     if shape[0] > 0:
         return shape[0]

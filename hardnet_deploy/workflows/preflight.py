@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.target_spec import Precision
 from hardnet_deploy.workflows.build_options import BuildPlan, parse_batch_range, parse_size
 from hardnet_deploy.workflows.build_request import BuildRequest
+from hardnet_deploy.workflows.next_commands import kit_command
 from hardnet_deploy.workflows.preflight_builder import Builder, choose_builder
 from hardnet_deploy.workflows.preflight_checks import (
     cache_header,
@@ -66,7 +68,9 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
     """
     _refuse_graph_name(plan)
     machine = machine or read_machine(plan.output.parent)
-    builder = choose_builder(plan.target, machine, source=plan.source, building=not request.dry_run)
+    builder = choose_builder(
+        plan.target, machine, kit=partial(kit_command, plan, request), building=not request.dry_run
+    )
     check_precisions(request, builder)
     source = read_source(plan, request, has_plugin=builder.has_plugin)
     warnings = [*builder.warnings, *([source.warning] if source.warning else ())]
@@ -79,7 +83,7 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
     batch = parse_batch_range(request.batch)
     workspace = parse_size(request.workspace) or plan.target.max_workspace
     largest = batch[2] if batch else source.batch or 1
-    estimate = estimate_build(source, builder.family, workspace_bytes=workspace, largest_batch=largest)
+    estimate = estimate_build(source, plan.target, builder.family, workspace_bytes=workspace, largest_batch=largest)
     check_room(estimate, plan.target, machine, builder.gpu)
     as_qdq = typed or source.has_qdq
     outputs = [plan.output, manifest_path(plan.output)]
@@ -96,6 +100,7 @@ def preflight(plan: BuildPlan, request: BuildRequest, machine: Machine | None = 
         half_graph=typed and plan.precision == "fp16" and not source.is_half,
         fp32_islands=not typed and plan.precision != "fp32",
         calibration=None if scales_from is None else "qdq" if as_qdq else "cache+ranges",
+        islands=source.islands if plan.precision != "fp32" else (),
         scales_from=scales_from,
         cache_header=None if scales_from is None or as_qdq else cache_header(builder),
         opset=source.opset,

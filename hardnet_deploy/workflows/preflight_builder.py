@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from hardnet_deploy.errors import TargetError
@@ -55,20 +57,20 @@ class Builder:
         return None if self.tensorrt is None else self.tensorrt.version
 
 
-def choose_builder(target: Target, machine: Machine, *, source: str, building: bool) -> Builder:
+def choose_builder(target: Target, machine: Machine, *, kit: Callable[[], str], building: bool) -> Builder:
     """Which TensorRT and GPU are meant.
 
     Args:
         target: The device and its software.
         machine: This machine.
-        source: What is to be built from, for the way out.
+        kit: Gives the command that makes a kit instead, for the way out.
         building: True for a real build, which needs both here; False for ``--dry-run``, which needs neither.
 
     Raises:
         TargetError: This machine has the wrong GPU or TensorRT; or, to build, none.
     """
     gpu, installed = machine.gpu_for(target), machine.tensorrt
-    way_out = _way_out(target, source)
+    way_out = partial(_way_out, target, kit)
     if gpu is None:
         _refuse_other_gpu(target, machine)
         if building:
@@ -81,13 +83,13 @@ def choose_builder(target: Target, machine: Machine, *, source: str, building: b
             raise TargetError(
                 "TensorRT is not installed on this machine",
                 wanted=target.runtime,
-                next_step=f"install it, or {way_out}",
+                next_step=f"install it, or {way_out()}",
             )
         return _elsewhere(target)
     if installed.problem is not None or installed.family is None:
         fault = f"the installed TensorRT does not load ({installed.problem})"
         if building:
-            raise TargetError(fault, wanted=target.runtime, next_step=f"install it again, or {way_out}")
+            raise TargetError(fault, wanted=target.runtime, next_step=f"install it again, or {way_out()}")
         return _elsewhere(target, fault)
     _refuse_family(target, installed, way_out)
     _refuse_too_old(target, installed)
@@ -110,10 +112,10 @@ def _narrowed(target: Target, family: TensorRTFamily) -> Target:
     return dataclasses.replace(target, tensorrt_families=(family,), min_opset=row.min_opset, max_opset=row.max_opset)
 
 
-def _way_out(target: Target, source: str) -> str:
+def _way_out(target: Target, kit: Callable[[], str]) -> str:
     if target.compute_capability is None:
         return "add --dry-run to see the plan; --target cpu builds for this machine as it is"
-    return f"hardnet-deploy kit {source} --target {target.name} -o DIR makes a folder that builds on the device"
+    return f"{kit()} makes a folder that builds on the device"
 
 
 def _refuse_other_gpu(target: Target, machine: Machine) -> None:
@@ -136,16 +138,16 @@ def _refuse_other_gpu(target: Target, machine: Machine) -> None:
     )
 
 
-def _refuse_absent_gpu(target: Target, machine: Machine, way_out: str) -> None:
+def _refuse_absent_gpu(target: Target, machine: Machine, way_out: Callable[[], str]) -> None:
     there = f"a {target.device}" if target.compute_capability else "an NVIDIA GPU"
     raise TargetError(
         f"target '{target.name}' builds on {there}, and there is none in this machine",
         got=", ".join(gpu.name for gpu in machine.gpus) or "no NVIDIA GPU",
-        next_step=way_out,
+        next_step=way_out(),
     )
 
 
-def _refuse_family(target: Target, installed: TensorRT, way_out: str) -> None:
+def _refuse_family(target: Target, installed: TensorRT, way_out: Callable[[], str]) -> None:
     if installed.family in target.tensorrt_families:
         return
     told = f"TensorRT {installed.version} does not serve target '{target.name}'"
@@ -155,7 +157,7 @@ def _refuse_family(target: Target, installed: TensorRT, way_out: str) -> None:
         told,
         got=UNSERVED.get(target.compute_capability or (0, 0)),
         wanted=target.runtime,
-        next_step=f"install TensorRT {target.tensorrt}, or {way_out}",
+        next_step=f"install TensorRT {target.tensorrt}, or {way_out()}",
     )
 
 

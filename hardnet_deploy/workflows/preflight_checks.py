@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from hardnet_deploy.errors import ArtifactMismatchError, TargetError, UsageError
 from hardnet_deploy.export.parser_table import WEAKLY_TYPED
 from hardnet_deploy.nms.efficient import PLUGIN_OP
-from hardnet_deploy.workflows.build_options import BuildPlan, parse_batch_range
+from hardnet_deploy.target_spec import DEFAULT_OPSET
+from hardnet_deploy.workflows.build_options import BuildPlan, float_units, parse_batch_range
 from hardnet_deploy.workflows.build_request import BuildRequest, refuse_beside_scales, refuse_without_data
 from hardnet_deploy.workflows.calibration_faults import calibration_faults
+from hardnet_deploy.workflows.next_commands import export_command
 from hardnet_deploy.workflows.preflight_builder import Builder
 from hardnet_deploy.workflows.preflight_machine import version_numbers
 from hardnet_deploy.workflows.preflight_source import Source
@@ -55,24 +57,26 @@ def check_source(source: Source, plan: BuildPlan, request: BuildRequest, builder
     """
     target = builder.target
     if source.has_qdq:
-        _check_qdq(source, plan, builder)
+        _check_qdq(source, plan, request, builder)
     elif source.is_half and plan.precision != "fp16":
         raise UsageError(f"{source.label} is fp16-typed already", got=plan.precision, next_step="add --fp16")
     if source.is_half and builder.family in WEAKLY_TYPED:
         raise TargetError(
             f"{source.label} is fp16-typed, and {target.runtime} takes fp16 as a flag of the build",
-            next_step=f"export without --precision fp16, then build-engine --fp16 --target {target.name}",
+            next_step=f"{export_command(plan, request)}, without --precision fp16, then build from it with --fp16",
         )
-    target.require_opset(source.opset)
-    _check_batch(source, request, builder)
+    again = f"{export_command(plan, request, '--opset', str(DEFAULT_OPSET))}, then build from it"
+    target.require_opset(source.opset, way_out=again)
+    _check_batch(source, plan, request, builder)
     if source.nms is not None:
-        target.require_nms(source.nms)
+        other = f"{export_command(plan, request, '--nms', target.nms_kinds[0])}, then build from it"
+        target.require_nms(source.nms, way_out=other)
     if source.nms == "efficient" and not builder.has_plugin:
         raise TargetError(
             f"TensorRT {builder.version} has no plugin {PLUGIN_OP}, with which {source.label} ends",
             got="the registry of its plugins has none of that name"
             + ("" if builder.family in WEAKLY_TYPED else DEPRECATED_PLUGIN),
-            next_step="export with --nms onnx"
+            next_step=f"{export_command(plan, request, '--nms', 'onnx')}, then build from it"
             if "onnx" in target.nms_kinds
             else "install the plugin library of the same TensorRT version (JetPack 4.6.1 has it)",
         )
@@ -85,12 +89,12 @@ def check_source(source: Source, plan: BuildPlan, request: BuildRequest, builder
         raise TargetError(
             f"{target.runtime} would not take {source.label}",
             got="; ".join(told[:SHOWN]) + more,
-            next_step=f"export it for this device: hardnet-deploy export MODEL --target {target.name}",
+            next_step=f"export it for this device: {export_command(plan, request)}",
         )
     return tuple(dict.fromkeys(finding.message for finding in report.warnings))
 
 
-def _check_qdq(source: Source, plan: BuildPlan, builder: Builder) -> None:
+def _check_qdq(source: Source, plan: BuildPlan, request: BuildRequest, builder: Builder) -> None:
     """A network with Q/DQ does not build without INT8 hardware: https://github.com/NVIDIA/TensorRT/issues/3157."""
     target = builder.target
     if target.precisions["int8"] == "refused":
@@ -98,14 +102,17 @@ def _check_qdq(source: Source, plan: BuildPlan, builder: Builder) -> None:
             f"{source.label} has QuantizeLinear and DequantizeLinear, which do not build on target '{target.name}':"
             " it has no hardware for int8",
             wanted="the float graph",
-            next_step=f"build-engine --fp16 --target {target.name} from the file that hardnet-deploy export wrote",
+            next_step=f"{export_command(plan, request)}, then build from it with --fp16",
         )
     if plan.precision != "int8":
         raise UsageError(f"{source.label} is INT8 already (Q/DQ)", got=plan.precision, next_step="add --int8")
 
 
-def _check_batch(source: Source, request: BuildRequest, builder: Builder) -> None:
-    builder.target.require_batch(source.batch)
+def _check_batch(source: Source, plan: BuildPlan, request: BuildRequest, builder: Builder) -> None:
+    fixed = f"{export_command(plan, request, '--batch', '1')}, then build from it without --batch"
+    builder.target.require_batch(
+        source.batch, way_out="leave --batch out: a model is exported with batch 1" if plan.is_model else fixed
+    )
     asked = parse_batch_range(request.batch)
     if source.batch is None and asked is None:
         raise UsageError(
@@ -116,7 +123,7 @@ def _check_batch(source: Source, request: BuildRequest, builder: Builder) -> Non
     if source.batch is not None and asked is not None:
         raise UsageError(
             f"{source.label} has the fixed batch {source.batch}, so --batch would do nothing",
-            next_step="drop --batch, or export with --batch dynamic",
+            next_step=f"drop --batch; or {export_command(plan, request, '--batch', 'dynamic')}, and build from it",
         )
 
 
@@ -126,7 +133,7 @@ def check_scales(
     """Where the INT8 scales come from; None without INT8.
 
     Raises:
-        UsageError: Nothing to take them from, or two sources at once.
+        UsageError: Nothing to take them from, two sources at once, or a layer beside a cache that the graph lacks.
         TargetError: A calibration cache, for a TensorRT or a typing that takes none.
         ArtifactMismatchError: A calibration cache of another TensorRT.
         InputFileError: A cache that cannot be read.
@@ -167,6 +174,11 @@ def check_scales(
             wanted=wanted,
             next_step=f"hardnet-deploy calibrate --cache F --tensorrt {builder.version or builder.target.tensorrt}",
         )
+    if source.model is not None and request.layer_precisions is not None:
+        from calibration.graph import GraphMap
+
+        with calibration_faults():
+            float_units(request.layer_precisions, [unit.name for unit in GraphMap(source.model).units])
     return "cache"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hardnet_deploy.artifacts import Artifact, hold_against_manifest, read_content
 from hardnet_deploy.models import registry
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     import onnx
 
     from hardnet_deploy.export.graph_checks import GraphCheckReport
+    from hardnet_deploy.export.islands import Island
 
 FLOAT32_BYTES = 4
+OF_DETECTORS: Final[dict[Island, str]] = {"l2norm": "L2Norm", "softmax": "softmax", "decode": "decoding", "nms": "NMS"}
+"""What stays fp32 in a lower precision, by ``export.islands``; every registered detector ends in these."""
+ISLANDS: Final = OF_DETECTORS | {"other": "operators of which nothing is known in fp16"}
 _QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -37,6 +41,7 @@ class Source:
         input_pixels: S * S of its input.
         dataset: Which dataset's classes it has; None where nothing is known.
         detects: False for a backbone.
+        islands: In words what it has of :data:`ISLANDS`.
         warning: What ``--trust`` let pass.
         model: The graph; None for a model that is exported first.
     """
@@ -51,6 +56,7 @@ class Source:
     input_pixels: int
     dataset: object
     detects: bool
+    islands: tuple[str, ...]
     warning: str | None
     model: onnx.ModelProto | None
 
@@ -95,6 +101,7 @@ def _of_model(plan: BuildPlan, request: BuildRequest, *, has_plugin: bool) -> So
         input_pixels=spec.preprocess.size**2,
         dataset=spec.dataset,
         detects=spec.is_detector,
+        islands=tuple(OF_DETECTORS.values()) if spec.is_detector else (),
         warning=None,
         model=None,
     )
@@ -127,9 +134,18 @@ def _of_file(plan: BuildPlan, request: BuildRequest) -> Source:
         input_pixels=prod(dim.dim_value or 1 for dim in first[2:]),
         dataset=_dataset(artifact),
         detects=head,
+        islands=_islands(model),
         warning=artifact.warning,
         model=model,
     )
+
+
+def _islands(model: onnx.ModelProto) -> tuple[str, ...]:
+    from hardnet_deploy.export.graph_view import GraphView
+    from hardnet_deploy.export.islands import islands, with_types
+
+    found = set(islands(GraphView(with_types(model))))
+    return tuple(name for kind, name in ISLANDS.items() if kind in found)
 
 
 def _dataset(artifact: Artifact) -> Any:

@@ -12,7 +12,6 @@ from hardnet_deploy.workflows.preflight_machine import mib
 from hardnet_deploy.workflows.preflight_source import Source
 from hardnet_deploy.workflows.tensorrt_plan import TensorRTPlan
 
-ISLANDS: Final = "L2Norm, softmax, decoding and NMS"
 NMS_NAMES: Final = {"efficient": "EfficientNMS_TRT", "onnx": "ONNX NonMaxSuppression", None: "no NMS"}
 
 
@@ -28,13 +27,15 @@ def describe(
     else:
         yield f"read {source.label}: {graph}; hold it against its manifest"
     if decided.calibration is not None:
-        yield from _int8(request, source, decided)
+        yield from _int8(plan, request, source, decided)
     if decided.half_graph:
-        yield f"type the graph as fp16, with {ISLANDS} as fp32 islands; check it in ONNX Runtime against fp32"
+        held = f", with {decided.islands_text} as fp32 islands" if decided.islands else ""
+        yield f"type the graph as fp16{held}; check it in ONNX Runtime against fp32"
     yield _build(builder, decided)
-    if decided.fp32_islands:
-        trap = "; the NMS plugin's own fp16 path is broken in 8.2" if builder.family == "8.2" else ""
-        yield f"keep {ISLANDS} in fp32 (layer precisions, OBEY_PRECISION_CONSTRAINTS){trap}"
+    if decided.fp32_islands and decided.islands:
+        broken = builder.family == "8.2" and decided.nms == "efficient"
+        trap = "; the NMS plugin's own fp16 path is broken in 8.2" if broken else ""
+        yield f"keep {decided.islands_text} in fp32 (layer precisions, OBEY_PRECISION_CONSTRAINTS){trap}"
     yield _timing(decided)
     fallback = "take and record" if decided.allow_fallback else "fail on"
     if decided.precisions:
@@ -42,15 +43,17 @@ def describe(
     yield "write " + ", ".join(str(path) for path in decided.outputs)
 
 
-def _int8(request: BuildRequest, source: Source, decided: TensorRTPlan) -> Iterator[str]:
+def _int8(plan: BuildPlan, request: BuildRequest, source: Source, decided: TensorRTPlan) -> Iterator[str]:
     if decided.scales_from == "graph":
         yield f"take the INT8 scales from the Q/DQ nodes of {source.label}"
         return
     if decided.scales_from == "cache":
-        yield f"take the INT8 scales from the calibration cache {request.calib} ({decided.cache_header})"
+        later = "; whether it is of this graph is seen after the export" if plan.is_model else ""
+        yield f"take the INT8 scales from the calibration cache {request.calib} ({decided.cache_header}){later}"
         return
     if decided.scales_from == "table":
-        yield f"take the ranges from {request.calib}"
+        later = "; whether they are of these very weights is checked after the export" if plan.is_model else ""
+        yield f"take the ranges from {request.calib}{later}"
     else:
         yield f"measure the ranges on images of {request.data or 'demo'}, in ONNX Runtime"
     if request.max_drop is not None:

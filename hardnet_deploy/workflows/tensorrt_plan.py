@@ -17,14 +17,14 @@ class Estimate:
     """What a build is expected to need; an estimate by the stated formula, no measurement.
 
     Args:
-        host_bytes: Main memory.
-        device_bytes: Memory of the GPU.
+        host_bytes: Main memory; where CPU and GPU share it, the GPU's part is in it.
+        device_bytes: Memory of the GPU where it has its own; None where it is the main memory.
         disk_bytes: Where the engine is written.
         formula: How the three were computed, in words.
     """
 
     host_bytes: int
-    device_bytes: int
+    device_bytes: int | None
     disk_bytes: int
     formula: str
 
@@ -43,6 +43,8 @@ class TensorRTPlan:
         half_graph: True where the graph must be typed as fp16 first (``export.half.to_half``).
         fp32_islands: True where L2Norm, softmax, decoding and NMS must be named as fp32 layers
             (``export.islands.float32_islands``); a typed graph has them in itself.
+        islands: In words what stays fp32 in the lower precision: of L2Norm, softmax, decoding and NMS what the graph
+            has.
         calibration: In which form INT8 scales reach the builder; None without INT8.
         scales_from: Where they come from; None without INT8.
         cache_header: First line of the calibration cache that this TensorRT takes; None where none is written.
@@ -67,6 +69,7 @@ class TensorRTPlan:
     typed: bool
     half_graph: bool
     fp32_islands: bool
+    islands: tuple[str, ...]
     calibration: CalibrationForm | None
     scales_from: ScalesFrom | None
     cache_header: str | None
@@ -81,6 +84,11 @@ class TensorRTPlan:
     steps: tuple[str, ...]
     warnings: tuple[str, ...]
     estimate: Estimate
+
+    @property
+    def islands_text(self) -> str:
+        """``islands`` as ``a, b and c``."""
+        return " and ".join(filter(None, (", ".join(self.islands[:-1]), *self.islands[-1:])))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

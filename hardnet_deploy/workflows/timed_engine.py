@@ -12,6 +12,7 @@ from hardnet_deploy.artifacts import PLAN_KIND, Manifest, hold_against_manifest,
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, UsageError
 from hardnet_deploy.files import sha256_bytes
 from hardnet_deploy.kit.json_record import Record
+from hardnet_deploy.kit.labels import SIMULATED_PLAN, is_simulated
 from hardnet_deploy.kit.possible import capability_of
 
 NAME_IT: Final = "name the plan that trtexec timed: --engine"
@@ -25,11 +26,13 @@ class TimedEngine:
         path: The file.
         sha256: Of it.
         manifest: None where none stands beside it, as of what trtexec built.
+        marked: True where the plan itself says that it is a stand-in's.
     """
 
     path: Path
     sha256: str
     manifest: Manifest | None
+    marked: bool = False
 
     @property
     def source(self) -> str | None:
@@ -46,8 +49,27 @@ class TimedEngine:
     @property
     def tensorrt(self) -> str | None:
         """The version that built it, as its manifest says."""
-        version = self.manifest.versions.get("tensorrt") if self.manifest else None
-        return version if isinstance(version, str) and version else None
+        return self._version("tensorrt")
+
+    @property
+    def gpu(self) -> str | None:
+        """The GPU that it was built on, as its manifest says."""
+        return self._version("gpu")
+
+    @property
+    def simulated(self) -> bool:
+        """True where a stand-in built it, as its manifest or the plan itself says."""
+        return self.marked or is_simulated(self.gpu or "", self.tensorrt or "")
+
+    @property
+    def achieved(self) -> Mapping[str, str]:
+        """Precision of each layer by its name, as its manifest says; see :meth:`facts` for what is refused."""
+        found = self.manifest.precision.get("achieved") if self.manifest else None
+        return found if isinstance(found, Mapping) else {}
+
+    def _version(self, name: str) -> str | None:
+        value = self.manifest.versions.get(name) if self.manifest else None
+        return value if isinstance(value, str) and value else None
 
     def facts(self) -> dict[str, Any]:
         """Parts of a row that its manifest says, with the graph's ``onnx`` and ``outputs``; empty without one.
@@ -94,8 +116,9 @@ def read_timed_engine(path: Path) -> TimedEngine:
         raise InputFileError(error.what, got=error.got, next_step=NAME_IT) from error
     if not content:
         raise InputFileError(f"{path} is empty", next_step=NAME_IT)
+    marked = content.startswith(SIMULATED_PLAN)
     if not manifest_path(path).exists():
-        return TimedEngine(path=path, sha256=sha256_bytes(content), manifest=None)
+        return TimedEngine(path=path, sha256=sha256_bytes(content), manifest=None, marked=marked)
     try:
         artifact = hold_against_manifest(path, content)
     except ArtifactMismatchError as error:
@@ -107,4 +130,4 @@ def read_timed_engine(path: Path) -> TimedEngine:
         ) from error
     if artifact.manifest is None or artifact.manifest.kind != PLAN_KIND:
         raise UsageError(f"{path} is no plan of TensorRT, as its manifest says", next_step=NAME_IT)
-    return TimedEngine(path=path, sha256=artifact.sha256, manifest=artifact.manifest)
+    return TimedEngine(path=path, sha256=artifact.sha256, manifest=artifact.manifest, marked=marked)

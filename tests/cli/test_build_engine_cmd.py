@@ -63,10 +63,10 @@ def test_a_person_reads_what_runs_in_int8() -> None:
 
 
 def test_layers_that_were_asked_to_stay_float_are_named() -> None:
-    result = run(*INT8, "--layerPrecisions", f"{FIRST}:fp32", "--saveEngine", "e.engine")
+    result = run(*INT8, "--layerPrecisions", f"{FIRST}:fp32", "--saveEngine", "e.onnx")
     assert f"float    asked to stay float: {FIRST}" in result.stdout
     assert f"layers   {len(LAYERS) - 1} of {len(LAYERS)} convolutions" in result.stdout
-    assert open_engine("e.engine").sha256 == sha256_file(Path("e.engine"))
+    assert open_engine("e.onnx").sha256 == sha256_file(Path("e.onnx"))
 
 
 def test_json_is_one_document() -> None:
@@ -147,7 +147,7 @@ def test_a_fallback_ends_with_4_unless_it_is_allowed(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("words", "exit_code", "text"),
     [
-        (("--fp16", "--target", "cpu"), 3, "use --int8"),
+        (("--fp16", "--target", "cpu"), 3, "--int8 instead of --fp16"),
         (("--int8", "--target", "jetson-nano"), 3, "use --fp16"),
         (("--int8", "--target", "gtx-1080ti"), 3, "there is none in this machine"),
         (("--int8", "--fp16"), 2, "exclude each other"),

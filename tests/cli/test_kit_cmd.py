@@ -30,7 +30,7 @@ def test_int8_for_the_nano_ends_with_3_and_writes_nothing(tmp_path: Path) -> Non
     result = run(
         DEMO, "--target", "jetson-nano", "--precision", "int8", "-o", str(tmp_path / "kit"), "--json", exit_code=3
     )
-    assert json.loads(result.stdout)["next"] == "use --fp16"
+    assert json.loads(result.stdout)["next"] == "use --precision fp16"
     assert list(tmp_path.iterdir()) == []
 
 

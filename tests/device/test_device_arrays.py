@@ -18,12 +18,11 @@ import numpy as np
 import pytest
 from old_pythons import numpy_for_python36, old_python
 from PIL import Image, ImageOps
-from simulated_device import NANO, PASCAL, simulated, write_kit
+from simulated_device import NANO, PASCAL, rehash, simulated, write_kit
 from small_int8 import write_detector
 
 from hardnet_deploy.device import run_engine
 from hardnet_deploy.device.run_engine import EngineError
-from hardnet_deploy.files import sha256_file
 
 SCRIPT = Path(run_engine.__file__)
 NEEDS_NUMPY = {
@@ -163,9 +162,7 @@ def test_a_kit_with_other_samples_is_told_before_the_build(
     kit = write_kit(tmp_path / "kit", settings={"precision": "fp32"})
     path = kit / "samples" / "inputs.npz"
     path.write_bytes(saved(**arrays) if isinstance(arrays, dict) else saved_one(arrays))
-    record = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
-    record["samples"]["inputs"]["sha256"] = sha256_file(path)
-    (kit / "kit.json").write_text(json.dumps(record), encoding="utf-8")
+    rehash(kit)
     with simulated(monkeypatch, *PASCAL):
         if command != "all":
             assert run_engine.main(["build", "--kit", str(kit)]) == 0

@@ -24,6 +24,7 @@ def test_every_family_builds_a_plan_and_says_all_that_is_promised(device: tuple[
     built = build(module(device), graph(), {}, log=lambda *line: lines.append(line))
     assert set(built) == {
         "plan", "layers", "timing_cache", "log", "notes", "tensorrt", "missing_ranges", "unmatched_layers",
+        "requested", "achieved", "may_stay_float",
     }  # fmt: skip
     assert isinstance(built["plan"], bytes)
     assert built["tensorrt"] == f"{make(*device).__version__}"
@@ -172,7 +173,7 @@ def test_a_listener_that_fails_does_not_stop_the_build() -> None:
 def test_the_nodes_of_a_graph_are_read_without_the_onnx_package() -> None:
     model = onnx.load_model_from_string(graph())
     assert run_engine.onnx_nodes(graph()) == [
-        run_engine.Node(node.name, node.op_type, tuple(node.output)) for node in model.graph.node
+        run_engine.Node(node.name, node.op_type, tuple(node.output), tuple(node.input)) for node in model.graph.node
     ]
 
 

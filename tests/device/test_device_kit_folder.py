@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated_device import NANO, PASCAL, simulated, write_kit
+from simulated_device import PASCAL, simulated, write_kit
 from small_int8 import write_detector
 
 from hardnet_deploy.artifacts import load_artifact
@@ -186,7 +186,7 @@ def test_too_little_memory_or_disk_is_told_before_the_build(
 
     monkeypatch.setattr(run_engine, "build", build)
     options = ("--allow-unstable",) if command == "all" else ()
-    with simulated(monkeypatch, *NANO):
+    with simulated(monkeypatch, *PASCAL):
         assert run_engine.main([command, "--kit", str(kit), *options]) == 0
     (before,) = said
     assert ("may need 900 MiB, 500 MiB of memory and swap are free" in before) == (short == "memory")

@@ -18,7 +18,7 @@ import pytest
 import simulated_tensorrt
 from old_pythons import NUMPY, numpy_for_python36, old_python
 from simulated_cuda import compiled, compiler
-from simulated_device import pixels, write_kit
+from simulated_device import NANO, pixels, write_kit
 from simulated_tensorrt import DEVICES, channel
 
 from hardnet_deploy.device import run_engine
@@ -57,7 +57,7 @@ print(json.dumps({"python": sys.version_info[:2], "commands": found}))
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small detector's, with pictures beside it."""
-    folder = write_kit(tmp_path_factory.mktemp("python36") / "kit", settings=SETTINGS)
+    folder = write_kit(tmp_path_factory.mktemp("python36") / "kit", settings=SETTINGS, device=NANO)
     shutil.copyfile(run_engine.__file__, folder / "run_engine.py")
     record = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
     (images,) = pixels(1, seed=5)
@@ -136,7 +136,8 @@ def test_every_command_ends_well(old: Run, new: Run, command: str) -> None:
 def test_the_build_holds_the_nms_in_fp32(old: Run, new: Run) -> None:
     built, wanted = (found["commands"]["build"][1] for found, _ in (old, new))
     assert built["precision"] == wanted["precision"]
-    assert {"fp16", "fp32"} <= set(built["precision"]["achieved"].values())
+    assert {"fp16", "fp32"} <= set(built["precision"]["layers"].values())
+    assert built["precision"]["achieved"] == built["precision"]["requested_by_layer"]
     assert built["notes"] == wanted["notes"]
 
 

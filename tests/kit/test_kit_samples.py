@@ -123,6 +123,13 @@ def test_there_is_always_something_to_judge() -> None:
 def test_a_backbone_has_no_detections_to_judge() -> None:
     record, said = tolerances_for("fp16", None)
     assert (record["detections"], record["shown"], said) == (None, None, None)
-    _, said = tolerances_for("int8", None)
-    assert said is not None
-    assert "measure" in said
+    assert record["outputs"] is not None
+    assert record["logits"] is None
+
+
+def test_a_backbone_in_int8_is_judged_by_its_logits() -> None:
+    record, said = tolerances_for("int8", None)
+    assert (record["outputs"], record["detections"], record["shown"], said) == (None, None, None, None)
+    assert (record["logits"]["noise_share"], record["logits"]["rank"]) == (0.1, 5)
+    assert record["logits"]["why"]
+    assert tolerances_for("int8", [rows_of(*[0.9] * LEAST_SHOWN)])[0]["logits"] is None

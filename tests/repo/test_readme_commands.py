@@ -24,13 +24,13 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BOARDS = {"nano-kit": NANO, "pascal-kit": PASCAL}
-SHORTENED = {
-    "bench": ["--quick", "--budget", "20s", "--allow-unstable"],
-    "profile": ["--iterations", "3"],
-    "build-engine": ["--count", "2"],
-    "calibrate": ["--count", "2"],
-    "kit": ["--samples", "1", "--count", "2"],
-    "train": ["--epochs", "1", "--batch", "1", "--workers", "0"],
+SHORTENED: dict[str, dict[str, str | None]] = {
+    "bench": {"--budget": "20s", "--allow-unstable": None},
+    "profile": {"--iterations": "3"},
+    "build-engine": {"--count": "2"},
+    "calibrate": {"--count": "2"},
+    "kit": {"--samples": "1"},
+    "train": {"--epochs": "1", "--batch": "1", "--workers": "0"},
 }
 UNTRAINED_MAY_FAIL = (0, 5, 6)
 """Of ``parity`` with an INT8 engine: on weights drawn from a seed, INT8 may well detect something else."""
@@ -42,10 +42,8 @@ ELSEWHERE = {
 
 def shortened(words: list[str]) -> list[str]:
     """The words, with the options of ``SHORTENED`` that they do not give themselves."""
-    options = SHORTENED.get(words[0], [])
-    pairs = [options[first : first + 2] for first in range(0, len(options), 2) if options[first] != "--quick"]
-    added = [word for pair in pairs if pair[0] not in words for word in pair]
-    return [*words, *added]
+    added = {name: value for name, value in SHORTENED.get(words[0], {}).items() if name not in words}
+    return [*words, *(word for pair in added.items() for word in pair if word is not None)]
 
 
 def run_on_its_board(words: list[str], folder: Path) -> None:

@@ -21,7 +21,7 @@ def report(**changes: Any) -> dict[str, Any]:
     ]
     shown = {"reference": 5, "matched_reference": 5, "candidate": 5, "matched_candidate": 5, "least_score": 0.3}
     document: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "kind": "device-report",
         "kit_sha256": DIGEST,
         "onnx_sha256": DIGEST,
@@ -33,7 +33,17 @@ def report(**changes: Any) -> dict[str, Any]:
         "tensorrt": "8.2.1.8",
         "cuda_layer": "pycuda",
         "date": "2024-05-17T10:00:00+00:00",
-        "build": {"seconds": 400.0, "precision": "fp16", "layers": {"a": "fp16", "b": "fp32"}, "notes": []},
+        "build": {
+            "seconds": 400.0,
+            "precision": "fp16",
+            "layers": {"a": "fp16", "b": "fp32"},
+            "notes": [],
+            "requested": {"a": "fp16", "b": "fp32"},
+            "achieved": {"a": "fp16", "b": "fp32"},
+            "may_stay_float": [],
+            "fell_back": [],
+            "allow_fallback": False,
+        },
         "parity": {
             "passed": True,
             "failures": [],

@@ -23,6 +23,7 @@ from hardnet_deploy.files import sha256_bytes
 from hardnet_deploy.runners.ort import OrtRunner
 
 NANO, PASCAL, ADA, NEWEST = ("8.2.1", "jetson-nano"), ("8.6.1", "gtx-1080ti"), ("10.9", "gpu"), ("11.4", "gpu")
+FAMILIES = {"8.2.1": "8.2", "8.6.1": "8.6", "10.9": "10", "11.4": "11"}
 EVERY_FAMILY = pytest.mark.parametrize("device", [NANO, PASCAL, ADA, NEWEST], ids=["8.2", "8.6", "10", "11"])
 SHOWN = {"iou": 0.5, "score": 0.05, "share": 0.98, "why": "of a test"}
 
@@ -80,8 +81,22 @@ def _entry(folder: Path, name: str) -> dict[str, str]:
     return {"file": name, "sha256": sha256_bytes((folder / name).read_bytes())}
 
 
-def write_kit(folder: Path, *, settings: dict[str, Any], count: int = 2, **changes: Any) -> Path:
-    """A kit of the small detector; ``changes`` to ``kit.json``."""
+def rehash(folder: Path) -> None:
+    """Let ``kit.json`` say what its files are now."""
+    record = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
+    settings = [entry for entry in record["settings"].values() if isinstance(entry, dict) and "file" in entry]
+    named = [record["onnx"], record["samples"]["inputs"], record["samples"]["reference"], *settings]
+    for entry in named:
+        entry.update(_entry(folder, entry["file"]))
+    names = ["model.onnx.json", *(entry["file"] for entry in named)]
+    record["files"] = {name: {"sha256": _entry(folder, name)["sha256"]} for name in names}
+    (folder / "kit.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def write_kit(
+    folder: Path, *, settings: dict[str, Any], count: int = 2, device: tuple[str, str] = PASCAL, **changes: Any
+) -> Path:
+    """A kit of the small detector for one of the devices; ``changes`` to ``kit.json``."""
     folder.mkdir()
     (folder / "samples").mkdir()
     write_graph(folder / "model.onnx", detector_graph())
@@ -89,9 +104,11 @@ def write_kit(folder: Path, *, settings: dict[str, Any], count: int = 2, **chang
     np.savez(folder / "samples" / "inputs.npz", pixels=samples)
     np.savez(folder / "samples" / "reference.npz", **references(samples))
     record = {
-        "schema": 1,
+        "schema": 2,
         "kind": "kit",
-        "target": "jetson-nano",
+        "target": device[1],
+        "family": FAMILIES[device[0]],
+        "compute_capability": list(divmod(DEVICES[device[1]]["sm"], 10)),
         "model": {"name": "toy"},
         "trained": False,
         "onnx": _entry(folder, "model.onnx"),
@@ -109,4 +126,5 @@ def write_kit(folder: Path, *, settings: dict[str, Any], count: int = 2, **chang
         **changes,
     }
     (folder / "kit.json").write_text(json.dumps(record), encoding="utf-8")
+    rehash(folder)
     return folder

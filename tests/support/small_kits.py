@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +20,48 @@ OUTPUTS = ["num_detections", "detection_boxes", "detection_scores", "detection_c
 FAMILIES = {"jetson-nano": "8.2", "gtx-1080ti": "8.6"}
 
 
-def graph() -> bytes:
-    """One convolution named ``conv``."""
+def graph_of(names: Sequence[str] = ("conv",)) -> bytes:
+    """Convolutions of those names, one after the other."""
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 8, 8])
-    found = helper.make_tensor_value_info("found", TensorProto.FLOAT, [1, 1, 8, 8])
-    weights = onnx.numpy_helper.from_array(np.zeros((1, 3, 1, 1), np.float32), "w")
-    node = helper.make_node("Conv", ["images", "w"], ["found"], name="conv")
-    return bytes(
-        helper.make_model(helper.make_graph([node], "small", [images], [found], [weights])).SerializeToString()
-    )
+    found = helper.make_tensor_value_info("found", TensorProto.FLOAT, [1, 3, 8, 8])
+    weights = onnx.numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
+    tensors = ["images", *(f"{name}.out" for name in names[:-1]), "found"]
+    nodes = [
+        helper.make_node("Conv", [source, "w"], [made], name=name)
+        for name, source, made in zip(names, tensors, tensors[1:], strict=False)
+    ]
+    return bytes(helper.make_model(helper.make_graph(nodes, "small", [images], [found], [weights])).SerializeToString())
 
 
-def small_kit(folder: Path, **changes: Any) -> str:
-    """A kit for the Nano with the two samples of :func:`device_reports.report`; the hash of its ``kit.json``."""
+def small_kit(folder: Path, *, graph: bytes | None = None, **changes: Any) -> str:
+    """A kit for the Nano with the two samples of :func:`device_reports.report`; the hash of its ``kit.json``.
+
+    ``graph`` is its graph, by default one convolution named ``conv``.
+    """
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     scores = np.linspace(0.9, 0.5, 5).tolist() + [0.1] * 15
     rows = np.zeros((20, 6), np.float32)
     rows[:, 5] = scores
     np.savez(folder / "samples/reference.npz", detections_0=rows[:10], detections_1=rows[10:])
     np.savez(folder / "samples/inputs.npz", pixels=np.zeros((2, 3, 8, 8), np.uint8))
-    (folder / "model.onnx").write_bytes(graph())
+    (folder / "model.onnx").write_bytes(graph or graph_of())
     (folder / "model.onnx.json").write_text("{}", encoding="utf-8")
     (folder / "run_engine.py").write_text("", encoding="utf-8")
     whole = report()
     names = ("model.onnx", "model.onnx.json", "run_engine.py", "samples/inputs.npz", "samples/reference.npz")
     files = {name: entry for name, entry in entries(folder).items() if name in names}
     document = {
-        "schema": 1,
+        "schema": 2,
         "kind": "kit",
         "target": "jetson-nano",
         "precision": "fp16",
         "model": {"name": "ssd300-hardnet-demo"},
         "trained": True,
         "onnx": {"file": "model.onnx", "sha256": files["model.onnx"]["sha256"]},
-        "settings": {"precision": "fp16"},
+        "settings": {
+            "precision": "fp16",
+            **{name: whole["build"][name] for name in ("requested", "may_stay_float")},
+        },
         "outputs": OUTPUTS,
         "samples": {"count": 2},
         "tolerances": whole["parity"]["tolerances"],

@@ -10,6 +10,7 @@ import pytest
 from hardnet_deploy.errors import HardnetDeployError, OutputFileError, TargetError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.target_spec import MIB
+from hardnet_deploy.targets import get_target
 from hardnet_deploy.workflows.build_options import (
     BuildPlan,
     BuildRequest,
@@ -57,13 +58,23 @@ def test_what_is_left_out_is_chosen_and_said() -> None:
         ({"int8": True}, "m.int8.onnx"),
         ({"int8": True, "source": "folder/m.fp32.onnx"}, "m.int8.onnx"),
         ({"source": "hardnet39ds"}, "hardnet39ds.fp32.onnx"),
-        ({"output": Path("e.engine")}, "e.engine"),
+        ({"output": Path("e.onnx")}, "e.onnx"),
     ],
 )
 def test_the_engine_is_called_after_its_source_and_precision(options: dict[str, Any], output: str) -> None:
     found = plan(**options)
     assert found.output == Path(output)
     assert found.chosen is None
+
+
+@pytest.mark.parametrize("name", ["x.engine", "x.plan", "x.trt"])
+@pytest.mark.parametrize("target", ["cpu", None])
+def test_a_plan_s_name_is_refused_where_an_onnx_graph_is_written(
+    name: str, target: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardnet_deploy.workflows.build_options._target", lambda _: (get_target("cpu"), []))
+    error = refused(UsageError, f"-o {name} names a TensorRT plan", target=target, int8=True, output=Path(name))
+    assert "--target gtx-1080ti, jetson-nano or gpu" in (error.next_step or "")
 
 
 def test_half_precision_on_the_cpu_names_what_is_faster() -> None:

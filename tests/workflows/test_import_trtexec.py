@@ -49,7 +49,7 @@ def kit(tmp_path: Path) -> Path:
 
 
 def pascal(tmp_path: Path) -> Path:
-    settings = {"target": "gtx-1080ti", "precision": "int8", "settings": {"precision": "int8"}}
+    settings: dict[str, Any] = {"target": "gtx-1080ti", "precision": "int8", "settings": {"precision": "int8"}}
     small_kit(tmp_path / "pascal", **settings)
     return tmp_path / "pascal"
 

@@ -37,7 +37,7 @@ def test_int8_on_the_nano_is_refused_with_the_way_out() -> None:
     with pytest.raises(TargetError, match="no hardware for int8") as caught:
         plan(precision="int8")
     assert caught.value.exit_code == 3
-    assert caught.value.next_step == "use --fp16"
+    assert caught.value.next_step == "use --precision fp16"
 
 
 def test_fp16_on_the_1080_ti_is_warned_of() -> None:

@@ -68,6 +68,21 @@ def test_a_kit_for_the_1080_ti_has_its_calibration() -> None:
     assert result.document["tolerances"]["shown"]["share"] == 0.9
 
 
+def test_a_kit_says_what_each_layer_is_asked_for_and_which_board_it_is_for() -> None:
+    for target, precision, board in (("jetson-nano", "fp16", ("8.2", [5, 3])), ("gtx-1080ti", "int8", ("8.6", [6, 1]))):
+        document = demo_kit(target).document
+        assert (document["family"], document["compute_capability"]) == board
+        settings = document["settings"]
+        asked = settings["requested"]
+        assert precision in asked.values()
+        assert set(asked.values()) <= {precision, "fp32"}
+        assert {name for name in asked if name in settings["fp32_layers"]} <= {
+            name for name, kind in asked.items() if kind == "fp32"
+        }
+        assert settings["may_stay_float"] == []
+        assert "--allow-fallback" in (demo_kit(target).folder / "README.md").read_text()
+
+
 def test_the_readme_has_five_steps_and_the_version_s_trtexec() -> None:
     nano = (demo_kit("jetson-nano").folder / "README.md").read_text()
     for number, step in enumerate(("Power mode", "Memory and swap", "Build", "Check", "Time"), start=1):

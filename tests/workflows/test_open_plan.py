@@ -213,7 +213,9 @@ def test_a_plan_of_another_size_than_its_manifest_says_is_refused(monkeypatch: p
 
 
 def test_the_manifest_decides_what_a_file_is_and_not_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    build(output=Path("cpu.engine"))
+    build(output=Path("cpu.onnx"))
+    for end in ("", ".json"):
+        Path(f"cpu.onnx{end}").rename(f"cpu.engine{end}")
     assert isinstance(open_engine("cpu.engine").runner, OrtRunner)
     with simulated_host(monkeypatch, ADA):
         build_plan_file(ADA, output=Path("odd.bin"))

@@ -23,7 +23,7 @@ from made_machines import (
     refused,
     tensorrt,
 )
-from small_int8 import write_detector
+from small_int8 import write_backbone, write_detector
 
 from hardnet_deploy.errors import TargetError, UsageError
 from hardnet_deploy.models import registry
@@ -52,7 +52,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("jetson-nano", "fp32", False, None, "workspace at most 256 MiB (max_workspace_size)"),
         ("jetson-nano", "fp16", False, None, "the NMS plugin's own fp16 path is broken in 8.2"),
         ("gpu", "fp32", False, None, "build with TensorRT 10 or 11 on another machine's NVIDIA GPU: fp32"),
-        ("gpu", "fp16", True, None, "type the graph as fp16, with L2Norm, softmax, decoding and NMS as fp32 islands"),
+        ("gpu", "fp16", True, None, "type the graph as fp16, with softmax, decoding and NMS as fp32 islands"),
         ("gpu", "int8", True, "qdq", "symmetric int8 Q/DQ"),
     ],
 )
@@ -74,9 +74,42 @@ def test_the_nano_has_no_int8() -> None:
     assert (error.exit_code, error.next_step) == (3, "use --fp16")
 
 
+@pytest.mark.parametrize("target", ["jetson-nano", "gtx-1080ti", "gpu"])
+def test_only_what_the_graph_has_is_said_to_stay_fp32(target: str) -> None:
+    write_backbone(Path("backbone.onnx"))
+    for source in ("backbone.onnx", "hardnet68ds"):
+        backbone = planned(source=source, target=target, fp16=True)
+        assert backbone.islands == ()
+        assert not any(word in step for step in backbone.steps for word in ("L2Norm", "softmax", "fp16 path"))
+    assert planned(target=target, fp16=True).islands == ("softmax", "decoding", "NMS")
+    assert planned(target=target).islands == ()
+    demo = planned(source=registry.DEMO_MODEL, target=target, fp16=True)
+    assert any("L2Norm, softmax, decoding and NMS" in step for step in demo.steps)
+
+
+def test_a_nano_has_one_memory() -> None:
+    nano, pascal = (planned(target=target).estimate for target in ("jetson-nano", "gtx-1080ti"))
+    assert nano.device_bytes is None
+    assert "main memory and GPU are one here" in nano.formula
+    assert pascal.device_bytes is not None
+    assert nano.host_bytes > 640 * MIB + 256 * MIB  # the libraries and the workspace are both in it
+
+
+def test_a_dynamic_batch_on_the_nano_is_left_out_or_exported_away() -> None:
+    error = refused(
+        TargetError, "a fixed batch of at most 1", source=registry.DEMO_MODEL, target="jetson-nano", batch="1,4,8"
+    )
+    assert error.next_step == "leave --batch out: a model is exported with batch 1"
+    write_detector(Path("dynamic.onnx"), batch=None)
+    error = refused(TargetError, "a fixed batch", source="dynamic.onnx", target="jetson-nano", batch="1,4,8")
+    assert "--target jetson-nano --batch 1 -o dynamic.jetson-nano.onnx" in (error.next_step or "")
+    error = refused(UsageError, "--batch 1 is no range", source="dynamic.onnx", target="jetson-nano", batch="1")
+    assert error.next_step == "leave --batch out for the fixed batch of the graph, which is 1 for a model"
+
+
 def test_fp16_on_the_1080ti_builds_and_warns() -> None:
     (warning,) = planned(target="gtx-1080ti", fp16=True).warnings
-    assert "not faster than fp32 there; use --int8" in warning
+    assert "not faster than fp32 there; use int8" in warning
     assert planned(target="gtx-1080ti", int8=True).warnings == ()
     assert planned(target="jetson-nano", fp16=True).warnings == ()
 
@@ -121,7 +154,8 @@ def test_a_machine_that_is_the_device_may_build(here: Machine, target: str, fami
 def test_a_real_build_for_a_board_that_is_not_here_names_the_kit(here: Machine, target: str) -> None:
     error = refused(TargetError, "there is none in this machine", here, target=target, dry_run=False)
     assert error.exit_code == 3
-    assert f"hardnet-deploy kit float.onnx --target {target} -o DIR" in (error.next_step or "")
+    command = f"hardnet-deploy kit MODEL --target {target} --precision fp32 -o DIR"  # of a graph that is no model's
+    assert command in (error.next_step or "")
 
 
 def test_a_real_build_without_tensorrt_or_gpu_names_the_way_out() -> None:

@@ -34,7 +34,10 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_plugin_must_be_in_the_registry() -> None:
     without = machine(ADA_GPU, trt=tensorrt("11.4.0", "11", plugins=("ROIAlign_TRT",)))
     error = refused(TargetError, "has no plugin EfficientNMS_TRT", without, target="gpu")
-    assert (error.exit_code, error.next_step) == (3, "export with --nms onnx")
+    assert (error.exit_code, error.next_step) == (
+        3,
+        "hardnet-deploy export MODEL --target gpu --nms onnx -o float.gpu.onnx, then build from it",
+    )
     model = planned(without, source=registry.DEMO_MODEL, target="gpu")
     assert model.nms == "onnx"
     assert any("ends in ONNX NonMaxSuppression" in warning for warning in model.warnings)
@@ -46,6 +49,7 @@ def test_onnx_nms_is_refused_for_82_alone() -> None:
     write_detector(Path("onnx.onnx"), nms="onnx")
     error = refused(TargetError, "cannot take --nms onnx", source="onnx.onnx", target="jetson-nano")
     assert error.exit_code == 3
+    assert "hardnet-deploy export MODEL --target jetson-nano --nms efficient" in (error.next_step or "")
     assert planned(source="onnx.onnx", target="gtx-1080ti").nms == "onnx"
 
 
