@@ -38,8 +38,8 @@ def collect(runs: Sequence[Path]) -> Collection:
     """Read ``runs``.
 
     A file that is named must be a document; in a folder, what is none is passed over, and what is one and cannot be
-    used is remembered. Hidden folders and files above :data:`LARGEST` are not looked at. A document that lies in two
-    places, to the byte, counts once.
+    used is remembered, as is what is above :data:`LARGEST`. Hidden folders are not looked at. A document in two
+    places, the same to the byte, counts once.
 
     Raises:
         InputFileError: A run that is not there, or a named file that is no document or cannot be used.
@@ -50,6 +50,9 @@ def collect(runs: Sequence[Path]) -> Collection:
     for run in runs:
         if run.is_dir():
             for path in _json_files(run):
+                if path.stat().st_size > LARGEST:
+                    unread.append((path, f"it is larger than the {LARGEST >> 20} MiB that are looked at"))
+                    continue
                 try:
                     document = read_document(path)
                 except ForeignFileError:
@@ -77,6 +80,5 @@ def _json_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if name not in _NOT_ENTERED and not name.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
-            wanted = name.endswith(".json") and not name.startswith(".") and path.is_file()
-            if wanted and path.stat().st_size <= LARGEST:
+            if name.endswith(".json") and not name.startswith(".") and path.is_file():
                 yield path

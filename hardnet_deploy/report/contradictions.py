@@ -8,6 +8,7 @@ from typing import Final
 
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.lineage import why_void
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.texts import short
 
@@ -27,6 +28,7 @@ def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
         *_two_files_of_one_name(runs),
         *_other_than_compared(runs),
         *_two_verdicts(runs),
+        *_void(runs),
         *_other_images(runs),
         *_marked(runs),
         *_timings(runs),
@@ -85,6 +87,14 @@ def _two_verdicts(runs: Runs) -> Iterator[str]:
         verdicts = {document.content.flag("passed") for document in engine.parity}
         if verdicts >= {True, False}:
             yield f"{engine.name} passed one comparison and failed another; it counts as failed."
+
+
+def _void(runs: Runs) -> Iterator[str]:
+    for engine in runs.engines:
+        for document in engine.parity:
+            void = why_void(document, runs)
+            if void:
+                yield f"{document.path.name}: {engine.name} was {void}: this comparison does not count."
 
 
 def _other_images(runs: Runs) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, get_args
 
+from hardnet_deploy.bench.document import check_bench
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import sha256_bytes
 from hardnet_deploy.kit.json_record import read_json
@@ -136,7 +137,8 @@ def read_document(path: Path) -> Document:
 
     Raises:
         ForeignFileError: It is JSON of something else.
-        InputFileError: It cannot be read, is no JSON, or is of another schema than this version knows.
+        InputFileError: It cannot be read, is no JSON, is of another schema than this version knows, or holds times that
+            cannot be true.
     """
     record = read_json(path, what="a document of a run", hint="leave it out, or make it again")
     kind = _kind(record)
@@ -154,6 +156,8 @@ def read_document(path: Path) -> Document:
             wanted=f"schema {SCHEMA}",
             next_step="make it again with this version",
         )
+    if kind == "bench":
+        check_bench(record, source=str(path))
     return Document(kind=kind, path=path, sha256=sha256_bytes(path.read_bytes()), content=Part(record, str(path)))
 
 

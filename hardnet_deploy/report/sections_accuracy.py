@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Section, Table, Text
 from hardnet_deploy.report.documents import Document, Part
+from hardnet_deploy.report.lineage import why_void
+from hardnet_deploy.report.next_steps import free_name
 from hardnet_deploy.report.plots import Point, Shape, scatter
-from hardnet_deploy.report.runs import Engine, Runs, Timing
+from hardnet_deploy.report.runs import Engine, Runs
+from hardnet_deploy.report.timings import Group, Timing
 from hardnet_deploy.report.verdicts import Verdict, judge
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -19,26 +22,26 @@ METRICS = {
 }
 EVALUATE = "hardnet-deploy evaluate ENGINE --data DATA -o evaluation.json"
 PARITY = "hardnet-deploy parity REFERENCE CANDIDATE --data DATA --pictures worst -o parity.json"
-BENCH = "hardnet-deploy bench ENGINE... --save bench.json"
 
 
 def against_latency(runs: Runs) -> Section:
     """One drawing for each run that timed engines whose mAP was compared on the same images."""
     section = Section(ident="accuracy-latency", title="Accuracy against latency")
-    groups: dict[tuple[str, str, str], list[tuple[Engine, Timing, Point]]] = {}
+    groups: dict[tuple[str, Group], list[tuple[Timing, Point]]] = {}
     for engine, digest, point in _scored(runs):
         for timing in engine.timings:
             alone = len({one.median_ms for one in engine.timings if one.group == timing.group}) == 1
             label = engine.name if alone else f"{engine.name}, {timing.source.text('engine') or 'timed again'}"
+            label += ", its plugin by NumPy" if timing.plugin_by_numpy else ""
             at = Point(x=timing.median_ms, y=point.y, y_range=point.y_range, label=label, shape=point.shape)
-            groups.setdefault((digest, *timing.group), []).append((engine, timing, at))
-    for number, ((digest, _, boundary), found) in enumerate(groups.items(), start=1):
-        timing = found[0][1]
-        where = f"{timing.where}; {boundary}{', ' + timing.inputs if timing.inputs else ''}"
-        told = "; ".join(f"{at.label}: {texts.milliseconds(at.x)} ms, mAP {at.y:.4f}" for _, _, at in found)
+            groups.setdefault((digest, timing.group), []).append((timing, at))
+    for number, ((digest, _), found) in enumerate(groups.items(), start=1):
+        timing = found[0][0]
+        where = f"{timing.where}; {timing.of_what}"
+        told = "; ".join(f"{at.label}: {texts.milliseconds(at.x)} ms, mAP {at.y:.4f}" for _, at in found)
         section.blocks.append(
             scatter(
-                [at for _, _, at in found],
+                [at for _, at in found],
                 ident=f"accuracy-latency-{number}",
                 title=f"mAP against time. {where}",
                 description=told,
@@ -55,8 +58,13 @@ def against_latency(runs: Runs) -> Section:
             )
         )
     if not section.blocks:
-        section.blocks.append(Absent(what="an engine of which both mAP and time are known", command=BENCH))
+        section.blocks.append(Absent(what="an engine of which both mAP and time are known", command=_bench(runs)))
     return section
+
+
+def _bench(runs: Runs) -> str:
+    save = texts.shell([str(free_name(runs.collection, "bench.json"))])
+    return f"hardnet-deploy bench REFERENCE ENGINE... --engines eager --data DATA --save {save}"
 
 
 def _scored(runs: Runs) -> Iterator[tuple[Engine, str, Point]]:
@@ -118,9 +126,12 @@ def _name(document: Document, runs: Runs) -> str:
     return engine.name if engine else part.text("engine") or "engine"
 
 
-def _verdict_cell(parity: Part) -> Cell:
-    passed = parity.flag("passed") is True
-    return Cell(text="passed" if passed else "failed", status="pass" if passed else "fail")
+def verdict_cell(parity: Document, runs: Runs) -> Cell:
+    """What a comparison found, and whether that counts."""
+    if parity.content.flag("passed") is not True:
+        return Cell(text="failed", status="fail")
+    void = why_void(parity, runs)
+    return Cell(text=f"does not count: {void}", status="warn") if void else Cell(text="passed", status="pass")
 
 
 def _images(data: Part) -> str:
@@ -154,7 +165,7 @@ def _drops(documents: Sequence[Document], runs: Runs) -> Table:
                 Cell(text=interval),
                 Cell(text=texts.NONE if limit is None else texts.drop_in_words(limit, kind)),
                 Cell(text=separated),
-                _verdict_cell(part),
+                verdict_cell(document, runs),
                 Cell(text=_images(part.part("data"))),
                 Cell(text=", ".join(_marks(verdict)) or "none"),
             ]

@@ -9,7 +9,7 @@ from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Fold, Gall
 from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.pictures import Embedder
 from hardnet_deploy.report.runs import Runs
-from hardnet_deploy.report.sections_accuracy import PARITY
+from hardnet_deploy.report.sections_accuracy import PARITY, verdict_cell
 
 SEPARATION = (("own", "each with its own NMS"), ("common", "one NMS for both"), ("upstream", "the authors' for both"))
 
@@ -39,11 +39,10 @@ def _overview(documents: Sequence[Document], runs: Runs) -> Table:
         wrong = [one.text("name") or "an output" for one in tensors.parts("outputs") if one.flag("ok") is not True]
         first, shares = tensors.part("layers").part("first"), part.part("detections").part("shown")
         nms = part.part("metric").part("separation").number("effect_of_nms")
-        passed = part.flag("passed") is True
         rows.append(
             [
                 Cell(text=title_of(document, runs)),
-                Cell(text="passed" if passed else "failed", status="pass" if passed else "fail"),
+                verdict_cell(document, runs),
                 Cell(text=f"{', '.join(wrong)} off" if wrong else f"{len(judged)} judged, none off"),
                 Cell(
                     text=first.text("title") or first.text("name") or "none" if tensors.part("layers") else texts.NONE

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from hardnet_deploy.bench.document import MEASURED_HERE
+from hardnet_deploy.bench.stats import FLAGGED_COV
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Section, Status, Table, Text
-from hardnet_deploy.report.decision import SIGNS
 from hardnet_deploy.report.documents import Document, Part
+from hardnet_deploy.report.lineage import State
+from hardnet_deploy.report.next_steps import KIT, free_name
+from hardnet_deploy.report.options import SIGNS, gain_cell
 from hardnet_deploy.report.plots import Point, rows_plot
-from hardnet_deploy.report.runs import IMPORTED, MEASURED_HERE, Runs, gain, machine
-from hardnet_deploy.report.verdicts import State
+from hardnet_deploy.report.runs import Runs
+from hardnet_deploy.report.timings import IMPORTED, Gain, fed, gain_of, machine, run_doubts
 
-BENCH = "hardnet-deploy bench --save bench.json"
-DEVICE = "hardnet-deploy kit MODEL --target TARGET -o DIR"
 OF_DEVICES = "timings of other devices, which import-report reads from what a kit's run has written there"
 MOST_CONDITIONS = 60
 RATIO_KEY = (("diamond", "published"), ("circle", "measured, with its 95 % interval"))
@@ -25,28 +27,29 @@ def timings(runs: Runs) -> Section:
     for number, document in enumerate(runs.collection.of("bench"), start=1):
         section.blocks += _bench(document, number)
     if not section.blocks:
-        section.blocks.append(Absent(what="timings, and ratios to the published ones", command=BENCH))
+        save = texts.shell([str(free_name(runs.collection, "bench.json"))])
+        command = f"hardnet-deploy bench --save {save}"
+        section.blocks.append(Absent(what="timings, and ratios to the published ones", command=command))
     rows = [row for document in runs.collection.of("device-results") for row in document.content.parts("rows")]
-    section.blocks.append(_devices(rows) if rows else Absent(what=OF_DEVICES, command=DEVICE))
+    section.blocks.append(_devices(rows) if rows else Absent(what=OF_DEVICES, command=KIT))
     return section
 
 
 def _bench(document: Document, number: int) -> Iterator[Block]:
     part, protocol = document.content, document.content.part("protocol")
     yield Text(text=_protocol(part, protocol))
-    if part.flag("finished") is False:
-        yield Text(text="This run was interrupted: the figures are of the rounds that were finished.", caution=True)
-    if _throttled(part.part("conditions")):
-        yield Text(text="The device throttled during this run.", caution=True)
+    doubts = list(run_doubts(document))
+    if doubts:
+        yield Text(text=f"Every figure of this run is in doubt: {' and '.join(doubts)}.", caution=True)
     load = part.part("conditions").values.get("load")
     if isinstance(load, str) and load:
         yield Text(text=f"Load: {load}.")
     name = f"protocol {protocol.text('name') or 'not named'}"
     rows = part.parts("rows")
-    yield _times(rows, f"Times, {name}, {machine(document)}")
+    yield _times(document, f"Times, {name}, {machine(document)}")
     compared = [row for row in rows if row.part("ratio_to_reference")]
     if compared:
-        yield from _ratios(compared, f"ratios-{number}", name, {row.text("key"): _title(row) for row in rows})
+        yield from _ratios(compared, f"ratios-{number}", name, document)
     conditions = list(_flat(part.part("conditions").values))
     if conditions:
         yield Table(
@@ -54,10 +57,6 @@ def _bench(document: Document, number: int) -> Iterator[Block]:
             columns=[Column(title="what"), Column(title="value")],
             rows=[[Cell(text=key), Cell(text=value)] for key, value in conditions[:MOST_CONDITIONS]],
         )
-
-
-def _throttled(conditions: Part) -> bool:
-    return conditions.flag("throttled") is True
 
 
 def _protocol(part: Part, protocol: Part) -> str:
@@ -70,15 +69,17 @@ def _protocol(part: Part, protocol: Part) -> str:
     told = f"Protocol {protocol.text('name') or 'not named'}, {(part.text('date') or 'date not recorded')[:16]}: "
     told += ", ".join(numbers)
     told += f" ({published:g} iterations in the published one)" if published else ""
+    told += f". Input: {protocol.text('data') or 'not recorded'}"
     return told + ". All figures in ms. Compare ratios across devices, never milliseconds."
 
 
-def _times(rows: tuple[Part, ...], caption: str) -> Table:
+def _times(document: Document, caption: str) -> Table:
     cells = []
+    rows, protocol = document.content.parts("rows"), document.content.part("protocol")
+    gains = {row.text("key"): gain_of(row, document) for row in rows}
     for row in rows:
         measured, published = row.part("measured"), row.part("published")
-        stable = measured.flag("stable")
-        words, status = _STABLE[stable]
+        words, status = _STABLE[measured.flag("stable")]
         provenance = row.text("provenance") or "not recorded"
         notes = [note for note in (row.text("runtime"), row.text("source"), *row.texts("notes")) if note]
         weights = {True: "trained", False: "untrained", None: "not known"}[row.flag("trained")]
@@ -90,15 +91,12 @@ def _times(rows: tuple[Part, ...], caption: str) -> Table:
                     Cell(text=texts.milliseconds(measured.number(one)))
                     for one in ("median", "mean", "p90", "p95", "p99")
                 ),
-                Cell(
-                    text=texts.NONE
-                    if measured.number("cov_percent") is None
-                    else f"{measured.number('cov_percent'):.1f} %"
-                ),
+                _variation(measured),
                 Cell(text=texts.count(measured.number("runs"))),
                 Cell(text=words if measured else texts.NONE, status=status if measured else "none"),
-                Cell(text=_ratio(row.part("gain_over_eager"))),
+                gain_cell(gains[row.text("key")]),
                 Cell(text=row.text("boundary_text") or row.text("boundary") or texts.NONE),
+                Cell(text=(fed(row, protocol) or "not recorded") if measured else texts.NONE),
                 Cell(text=provenance, status=_provenance(provenance)),
                 Cell(
                     text=texts.short(row.part("artifact").text("sha256")) if row.part("artifact") else texts.NONE,
@@ -108,16 +106,44 @@ def _times(rows: tuple[Part, ...], caption: str) -> Table:
                 Cell(text="; ".join(notes) or "none"),
             ]
         )
+    against = sorted({gain.against for gain in gains.values() if gain})
     titles = (
         "network, engine", "published", "median", "mean", "p90", "p95", "p99", "CoV", "runs", "stable",
-        "gain over eager", "what is timed", "provenance", "SHA-256", "weights", "source and notes",
+        f"gain against {against[0]}" if len(against) == 1 else "gain",
+        "what is timed", "input", "provenance", "SHA-256", "weights", "source and notes",
     )  # fmt: skip
-    words_columns = {titles[0], "stable", "what is timed", "provenance", "SHA-256", "weights", "source and notes"}
-    columns = [Column(title=one, figures=one not in words_columns) for one in titles]
-    devices = sorted({row.part("published").text("device") or "" for row in rows} - {""})
-    notes = [f"Published: on {', '.join(devices)}, not comparable in milliseconds."] if devices else []
-    notes.append("Gains: 95 % interval over rounds. A dash stands for what was not measured, or of too few runs.")
+    columns = [Column(title=one, figures=0 < place < 11 and one != "stable") for place, one in enumerate(titles)]
+    notes = list(_notes(rows, gains, against))
     return Table(caption=caption, columns=columns, rows=cells, notes=notes).without(texts.NONE)
+
+
+def _notes(rows: Sequence[Part], gains: Mapping[str | None, Gain | None], against: Sequence[str]) -> Iterator[str]:
+    devices = sorted({row.part("published").text("device") or "" for row in rows} - {""})
+    if devices:
+        yield f"Published: on {', '.join(devices)}, not comparable in milliseconds."
+    yield "Gains: 95 % interval over rounds. A dash stands for what was not measured, or of too few runs."
+    for one in against if len(against) > 1 else ():
+        titles = [_title(row) for row in rows if (gain := gains[row.text("key")]) and gain.against == one]
+        yield f"Gain against {one}: {'; '.join(titles)}."
+    doubts = dict.fromkeys(doubt for gain in gains.values() if gain for doubt in gain.doubts)
+    if doubts:
+        yield f"Gains are in doubt where {' and '.join(doubts)}."
+    if any(_flagged(row.part("measured")) for row in rows):
+        yield f"Flagged: a coefficient of variation over {FLAGGED_COV} %, from which trtexec warns."
+
+
+def _variation(measured: Part) -> Cell:
+    percent = measured.number("cov_percent")
+    if percent is None:
+        return Cell(text=texts.NONE)
+    flagged = _flagged(measured)
+    return Cell(text=f"{percent:.1f} %{', flagged' if flagged else ''}", status="warn" if flagged else "none")
+
+
+def _flagged(measured: Part) -> bool:
+    """As the row says, else by the figure."""
+    flagged = measured.flag("cov_flagged")
+    return (measured.number("cov_percent") or 0) > FLAGGED_COV if flagged is None else flagged
 
 
 _PASSED: Mapping[bool | None, State] = {True: "passed", False: "failed", None: "not compared"}
@@ -140,18 +166,13 @@ def _provenance(text: str) -> Status:
     )
 
 
-def _ratio(part: Part) -> str:
-    found = gain(part)
-    if found is None:
-        return texts.NONE
-    interval = texts.between(found[1], found[2])
-    return f"{texts.ratio(found[0])} ({interval})" if interval else f"{texts.ratio(found[0])} (no interval)"
-
-
-def _ratios(rows: list[Part], ident: str, name: str, titles_by_key: Mapping[str | None, str]) -> Iterator[Block]:
+def _ratios(rows: list[Part], ident: str, name: str, document: Document) -> Iterator[Block]:
     cells, drawn, told = [], [], []
     keys = [text for row in rows if (text := row.part("ratio_to_reference").text("reference"))]
-    reference = titles_by_key.get(keys[0], keys[0]) if keys else "the reference"
+    by_key = {row.text("key"): row for row in document.content.parts("rows")}
+    first = by_key.get(keys[0]) if keys else None
+    reference = _title(first) if first else keys[0] if keys else "the reference"
+    in_doubt = bool(list(run_doubts(document)))
     for row in rows:
         ratio = row.part("ratio_to_reference")
         published, measured = ratio.number("published"), ratio.part("measured")
@@ -161,7 +182,7 @@ def _ratios(rows: list[Part], ident: str, name: str, titles_by_key: Mapping[str 
             [
                 Cell(text=title),
                 Cell(text=texts.ratio(published)),
-                Cell(text=texts.ratio(value)),
+                _measured(value, in_doubt=in_doubt or _unsettled(by_key.get(ratio.text("reference")))),
                 Cell(text=texts.between(low, high) or texts.NONE),
                 Cell(text=row.text("provenance") or "not recorded"),
             ]
@@ -172,7 +193,7 @@ def _ratios(rows: list[Part], ident: str, name: str, titles_by_key: Mapping[str 
             points.append(Point(x=value, y=0, shape="circle", x_range=spread))
         if points:
             drawn.append((title, points))
-            told.append(f"{title}: published {texts.ratio(published)}, measured {texts.ratio(value)}")
+            told.append(f"{title}: published {texts.ratio(published)}, measured {cells[-1][2].text}")
     if drawn:
         yield rows_plot(
             drawn,
@@ -186,6 +207,15 @@ def _ratios(rows: list[Part], ident: str, name: str, titles_by_key: Mapping[str 
     columns = [Column(title=one, figures=one in titles[1:4]) for one in titles]
     caption = f"Time as a multiple of {reference}'s, {name}"
     yield Table(caption=caption, columns=columns, rows=cells).without(texts.NONE)
+
+
+def _measured(value: float | None, *, in_doubt: bool) -> Cell:
+    marked = in_doubt and value is not None
+    return Cell(text=f"{texts.ratio(value)}{', in doubt' if marked else ''}", status="warn" if marked else "none")
+
+
+def _unsettled(reference: Part | None) -> bool:
+    return reference is not None and reference.part("measured").flag("stable") is False
 
 
 def _devices(rows: list[Part]) -> Table:
@@ -202,6 +232,7 @@ def _devices(rows: list[Part]) -> Table:
                 *(Cell(text=texts.milliseconds(timing.number(one))) for one in ("median", "mean", "p99")),
                 Cell(text=words, status=status),
                 Cell(text=timing.text("boundary") or texts.NONE),
+                Cell(text=timing.text("inputs") or "not recorded"),
                 Cell(text=passed, status=SIGNS[passed]),
                 Cell(text={True: "trained", False: "untrained", None: "not known"}[row.flag("trained")]),
                 Cell(
@@ -218,6 +249,7 @@ def _devices(rows: list[Part]) -> Table:
         "p99",
         "stable",
         "what is timed",
+        "input",
         "parity on the device",
         "weights",
         "with",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from hardnet_deploy.report.documents import Document, Part
+from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.lineage import State, references, state_of, why_void
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.texts import drop_in_words
-
-State = Literal["passed", "failed", "not compared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ class Verdict:
 
     Args:
         engine: It.
-        state: By the comparisons: one that failed outweighs those that passed.
+        state: By the comparisons that lead back to PyTorch: one that failed outweighs those that passed.
         why_not: What forbids to recommend it; empty where nothing does.
         cost: As measured on most images; None where no mAP was compared.
         reference: What it was held against.
@@ -84,16 +82,19 @@ class Verdict:
 
 def judge(engine: Engine, runs: Runs) -> Verdict:
     """Put together what the comparisons of ``engine`` say."""
-    state = _state(engine)
-    most = max(engine.parity, key=lambda one: one.content.part("data").count("images"), default=None)
-    references = [_reference(document, runs) for document in engine.parity]
-    reference = next((one for one in references if one), None)
+    state = state_of(engine, runs)
+    voids = [why_void(document, runs) for document in engine.parity]
+    counting = [document for document, void in zip(engine.parity, voids, strict=True) if void is None]
+    most = max(counting, key=lambda one: one.content.part("data").count("images"), default=None)
+    held_against = references(engine, runs)
+    nearest = [runs.side(document.content.part("reference")) for document in counting]
+    reasons = _against(engine, state, held_against, [void for void in voids if void])
     return Verdict(
         engine=engine,
         state=state,
-        why_not=tuple(dict.fromkeys(_against(engine, state, references))),
+        why_not=tuple(dict.fromkeys(reasons)),
         cost=cost_of(most) if most else None,
-        reference=reference,
+        reference=next((one for one in (*nearest, *held_against) if one), None),
     )
 
 
@@ -120,35 +121,22 @@ def cost_of(parity: Document) -> Cost | None:
     )
 
 
-def _reference(document: Document, runs: Runs) -> Engine | None:
-    part: Part = document.content.part("reference")
-    return runs.find(part.text("sha256"), part.text("state_sha256"), f"label:{part.text('engine')}")
-
-
-def _state(engine: Engine) -> State:
-    found = [document.content.flag("passed") for document in engine.parity]
-    found += [row.part("parity").flag("passed") for row in engine.device_rows if row.part("parity")]
-    if not found:
-        return "not compared"
-    return "passed" if all(passed is True for passed in found) else "failed"
-
-
-def _against(engine: Engine, state: State, references: list[Engine | None]) -> Iterator[str]:
+def _against(engine: Engine, state: State, held_against: Sequence[Engine], voids: Sequence[str]) -> Iterator[str]:
     if state == "not compared":
-        yield "never compared with its reference"
+        yield from voids or ("never compared with its reference",)
     if state == "failed":
         told = [failure.text("what") for document in engine.parity for failure in document.content.parts("failures")]
         told += [what for row in engine.device_rows for what in row.part("parity").texts("failures")]
         yield f"parity failed: {told[0]}" if told and told[0] else "parity failed"
-    if False in engine.trained or any(one and False in one.trained for one in references):
+    if False in engine.trained or any(False in one.trained for one in held_against):
         yield "untrained: its weights are drawn from a seed, so nothing that it detects means anything"
     elif True not in engine.trained:
         yield "not known to be trained"
     if engine.simulated:
         yield "simulated: a stand-in ran it, not the device"
-    if any(one and one.simulated for one in references):
+    if any(one.simulated for one in held_against):
         yield "compared with a simulated reference"
     for warning in engine.warnings:
         yield f"taken with --trust: {warning}"
-    for warning in {warning for one in references if one for warning in one.warnings}:
+    for warning in [warning for one in held_against for warning in one.warnings]:
         yield f"compared with a reference taken with --trust: {warning}"

@@ -62,6 +62,7 @@ class ReportResult:
                 {
                     "subject": one.subject,
                     "where": one.where,
+                    "timed": one.timed,
                     "recommended": one.chosen.name if one.chosen else None,
                     "sha256": one.chosen.verdict.engine.sha256 if one.chosen else None,
                     "paragraph": one.paragraph,

@@ -37,6 +37,7 @@ def test_json_is_one_document(tmp_path: Path) -> None:
     assert document["report"] == str(page)
     assert document["bytes"] == page.stat().st_size
     assert document["decisions"][0]["recommended"] == "int8.onnx"
+    assert document["decisions"][0]["timed"].startswith("network+NMS, 300×300, batch 1, input: 16 images in turn")
     assert document["absent"] == ["Worst images"]
     assert {one["kind"] for one in document["documents"]} > {"bench", "parity", "manifest"}
 
@@ -64,7 +65,10 @@ def test_bare_it_reads_this_folder_and_writes_report_html(tmp_path: Path, monkey
     assert Path("report.html").stat().st_size > 0
 
 
-@pytest.mark.parametrize("content", [None, "", "{", '{"kind": "coco"}', '{"kind": "bench", "schema": 2}'])
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", '{"kind": "coco"}', '{"kind": "bench", "schema": 2}', '{"kind": "bench"}'],
+)
 def test_a_file_that_cannot_be_used_ends_with_exit_code_4_and_its_name(content: str | None, tmp_path: Path) -> None:
     run_file = tmp_path / "run.json"
     if content is not None:

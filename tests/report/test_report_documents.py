@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from made_up_runs import artifact, evaluation, parity, save, sensitivity
-from made_up_times import bench, bench_row, device_results, device_row, everything, profile, roofline
+from made_up_times import bench, bench_row, device_results, device_row, everything, measured, profile, roofline
 
 from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.report import collect as collecting
 from hardnet_deploy.report.collect import collect
 from hardnet_deploy.report.documents import ForeignFileError, Part, read_document
 from hardnet_deploy.report.page import make_page
@@ -78,6 +79,37 @@ def test_folders_are_searched_and_what_is_no_document_is_passed_over(tmp_path: P
     assert {path.name for path, _ in found.unread} == {"new.json", "cut.json"}
 
 
+def test_a_file_that_is_too_large_is_named_and_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "p.json", MADE["parity"])
+    monkeypatch.setattr(collecting, "LARGEST", 1 << 20)
+    (tmp_path / "large.json").write_text(json.dumps({**MADE["bench"], "padding": "x" * (1 << 20)}))
+    found = collect([tmp_path])
+    assert [one.kind for one in found.documents] == ["parity"]
+    ((path, why),) = found.unread
+    assert path.name == "large.json"
+    assert "larger than the 1 MiB" in why
+    assert f"{path} is not in this report: {why}." in make_page(join(found)).cautions
+
+
+IMPOSSIBLE = {
+    "a time below 0": bench([bench_row("a.onnx", 9.0, measured={**measured(9.0), "median": -5})]),
+    "an interval upside down": bench([bench_row("a.onnx", 9.0, gain_over_eager={"ratio": 4, "low": 5, "high": 3})]),
+    "two rows of one key": bench([bench_row("a.onnx", 9.0), bench_row("a.onnx", 1.0)]),
+    "nothing but its kind": {"kind": "bench", "schema": 1},
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_times_that_cannot_be_are_refused(case: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "wrong.json", IMPOSSIBLE[case])
+    with pytest.raises(InputFileError, match=r"wrong\.json"):
+        collect([path])
+    save(tmp_path / "p.json", MADE["parity"])
+    found = collect([tmp_path])
+    assert [(one.name, "cannot be read" in why) for one, why in found.unread] == [("wrong.json", True)]
+    assert make_page(join(found)).decisions[0].chosen is None
+
+
 def test_one_document_in_two_places_counts_once(tmp_path: Path) -> None:
     save(tmp_path / "a" / "p.json", MADE["parity"])
     copy = save(tmp_path / "b" / "q.json", MADE["parity"])
@@ -91,7 +123,7 @@ def test_a_named_file_must_be_there_and_be_a_document(tmp_path: Path) -> None:
         collect([save(tmp_path / "coco.json", {"images": []})])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MADE if kind != "calibration"])
+@pytest.mark.parametrize("kind", [kind for kind in MADE if kind not in {"calibration", "bench"}])
 def test_a_document_with_nothing_but_kind_and_schema_makes_a_page(kind: str, tmp_path: Path) -> None:
     name = save(tmp_path / "bare.json", {"kind": kind, "schema": 1})
     assert make_page(join(collect([name]))).decisions[0].chosen is None

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from html_outline import Element, read_page
 from made_up_runs import STATE, artifact, digest_of, evaluation, parity, side
-from made_up_times import bench, bench_row, device_results, device_row, everything, published_row
+from made_up_times import (
+    bench,
+    bench_row,
+    device_results,
+    device_row,
+    eager_row,
+    everything,
+    measured,
+    published_row,
+)
 from report_pages import html, page, table
 
 
@@ -39,7 +48,7 @@ def test_timings_carry_provenance_and_what_could_not_be_timed(full: Element) -> 
     times = table(full, "Times, protocol made-up")
     head, int8 = times["network, engine"], times["SSD300 made up, int8.onnx"]
     assert int8[head.index("median")] == "10.0"
-    assert int8[head.index("gain over eager")] == "4.00× (3.80 to 4.20)"
+    assert int8[head.index("gain against PyTorch eager")] == "4.00× (3.80 to 4.20)"
     assert int8[head.index("provenance")] == "✓ measured here"
     assert int8[head.index("SHA-256")] == digest_of("int8.onnx")[:12]
     assert "p99" not in head  # of too few runs everywhere
@@ -50,6 +59,22 @@ def test_timings_carry_provenance_and_what_could_not_be_timed(full: Element) -> 
     ratios = table(full, "Time as a multiple of ResNet-50's")
     assert ratios["HarDNet68, eager"] == ["0.73×", "0.75×", "0.73 to 0.77", "measured here"]
     assert ratios["VGG-16, eager"][:3] == ["1.58×", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "shown"),
+    [
+        ({"cov_percent": 2.5}, "2.5 %"),
+        ({"cov_percent": 2.6}, "! 2.6 %, flagged"),
+        ({"cov_percent": 2.6, "cov_flagged": True}, "! 2.6 %, flagged"),
+        ({"cov_percent": 1.0, "cov_flagged": False}, "1.0 %"),
+    ],
+)
+def test_a_large_variation_is_flagged(figures: dict[str, float | bool], shown: str, tmp_path: Path) -> None:
+    root = page(tmp_path, bench([bench_row("a.onnx", 9.0, measured=measured(9.0, **figures))]))
+    times = table(root, "Times")
+    assert times["SSD300 made up, a.onnx"][times["network, engine"].index("CoV")] == shown
+    assert ("over 2.5 %, from which trtexec warns" in root.one("timings").text) == ("flagged" in shown)
 
 
 def test_a_stand_in_for_a_device_is_marked_where_it_stands(tmp_path: Path) -> None:
@@ -90,7 +115,7 @@ def test_manifests_say_whether_the_file_is_still_there(tmp_path: Path) -> None:
 
 
 def test_the_drawing_holds_every_engine_with_time_and_map_on_the_same_images(tmp_path: Path) -> None:
-    rows = [bench_row("eager", 40.0, artifact={"file": None, "sha256": STATE}), bench_row("a.onnx", 10.0)]
+    rows = [eager_row(), bench_row("a.onnx", 10.0)]
     rows += [bench_row("b.onnx", 20.0), published_row("VGG-16", 49.0, 1.58)]
     root = page(tmp_path, parity("a.onnx"), parity("b.onnx", drop=0.5), bench(rows))
     (drawing,) = (one for one in root.one("accuracy-latency").all("svg") if one.attributes.get("role") == "img")
@@ -104,7 +129,7 @@ def test_the_drawing_holds_every_engine_with_time_and_map_on_the_same_images(tmp
 
 def test_two_times_of_one_engine_are_told_apart_in_the_drawing(tmp_path: Path) -> None:
     weights = {"file": None, "sha256": STATE}
-    rows = [bench_row("eager", 40.0, artifact=weights), bench_row("channels-last", 30.0, artifact=weights)]
+    rows = [eager_row(), bench_row("channels-last", 30.0, artifact=weights)]
     root = page(tmp_path, parity("a.onnx"), bench(rows))
     (drawing,) = (one for one in root.one("accuracy-latency").all("svg") if one.attributes.get("role") == "img")
     names = {text.text for text in drawing.all("text")}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from html_outline import Element, read_page
 from made_up_runs import evaluation, parity, side
-from made_up_times import bench, bench_row, device_results, device_row, everything
+from made_up_times import bench, bench_row, device_results, device_row, everything, imported_row
 from report_pages import html, page
 
 SMALL = 250_000  # bytes of a page without pictures
@@ -89,12 +90,17 @@ NASTY = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&{{7*7}}.onnx"
 
 
 def test_names_from_users_inject_nothing(tmp_path: Path) -> None:
-    told = {"title": NASTY, "engine": NASTY, "notes": [NASTY], "provenance": NASTY, "boundary": NASTY}
+    told: dict[str, Any] = {"title": NASTY, "engine": NASTY, "notes": [NASTY], "boundary_text": NASTY, "input": NASTY}
     documents = (
         parity(NASTY, notes=[NASTY], data={"name": NASTY, "digest": NASTY}),
         parity("b.onnx", drop=0.5, failures=[{"what": NASTY}], candidate=side("b.onnx", runner=NASTY, warning=NASTY)),
         evaluation(NASTY, warnings=[NASTY], per_class=[{"class_id": 1, "name": NASTY, "ap": 0.5, "objects": 3}]),
-        bench([bench_row(NASTY, 9.0, **told)], command=[NASTY], conditions={NASTY: NASTY}),
+        bench(
+            [bench_row(NASTY, 9.0, **told), imported_row("b.onnx", 9.0, f"imported ({NASTY})", **told)],
+            command=[NASTY],
+            machine=NASTY,
+            conditions={NASTY: NASTY},
+        ),
         device_results([device_row(device=NASTY, label=NASTY, boundary=NASTY)]),
     )
     root = page(tmp_path, *documents)

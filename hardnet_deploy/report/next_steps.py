@@ -1,0 +1,182 @@
+"""What would have to be known too, and the commands that make it: none writes over what is there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hardnet_deploy.bench.engine_columns import EAGER
+from hardnet_deploy.bench.sides import END_TO_END, boundary_of
+from hardnet_deploy.report.collect import Collection
+from hardnet_deploy.report.lineage import references
+from hardnet_deploy.report.options import NO_GAIN, UNTIMED, Option
+from hardnet_deploy.report.runs import Engine, Runs
+from hardnet_deploy.report.timings import Group
+
+KIT: Final = "hardnet-deploy kit MODEL --target TARGET -o DIR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What is not there, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+def free_name(collection: Collection, name: str) -> Path:
+    """A file beside the times that are known, else beside the comparisons, that is not there yet: ``bench-2.json``."""
+    known = [*collection.of("bench"), *collection.of("parity"), *collection.documents]
+    path = (known[0].path.parent if known else Path()) / name
+    stem, number = path.name.removesuffix(".json"), 2
+    while os.path.lexists(path):
+        path, number = path.with_name(f"{stem}-{number}.json"), number + 1
+    return path
+
+
+def missing(options: Sequence[Option], runs: Runs, group: Group | None) -> Iterator[Missing]:
+    """Everything that would have to be known to decide among ``options``, whose times are of ``group``."""
+    yield from _times(options, runs, group)
+    waiting = [one for one in options if one.verdict.eligible and one.for_plugin and not _abroad(one.verdict.engine)]
+    if waiting:
+        yield Missing(what=f"times of {_names(waiting)} on a device with TensorRT, which has their plugin", command=KIT)
+    abroad = [one for one in options if one.verdict.eligible and one.timing and not one.timing.group.here]
+    if any(NO_GAIN in one.obstacles for one in abroad if one.timing and not one.timing.simulated):
+        yield Missing(
+            what=f"what {_names(abroad)} gains: PyTorch in the same run, on the device",
+            command=f"hardnet-deploy bench MODEL PLAN --engines {EAGER} --save {_quoted(runs, 'bench.json')}",
+        )
+    for one in options:
+        engine = one.verdict.engine
+        if one.verdict.state == "not compared" and engine.labels:
+            label = engine.labels[0]
+            output = _quoted(runs, f"{Path(label).stem}.parity.json")
+            words = f"{shlex.quote(_reference(engine, runs) or 'REFERENCE')} {shlex.quote(label)}"
+            yield Missing(
+                what=f"whether {engine.name} detects what its reference does",
+                command=f"hardnet-deploy parity {words} --data DATA -o {output}",
+            )
+        if one.verdict.cost and one.verdict.cost.separated is False:
+            yield Missing(
+                what=f"enough images to separate the drop of {engine.name} from its limit",
+                command="the parity command below with a larger --count",
+            )
+
+
+def nothing_compared(runs: Runs) -> Missing:
+    """Where no engine is there that could be compared."""
+    return Missing(
+        what="a comparison of an engine with its reference",
+        command=f"hardnet-deploy parity REFERENCE CANDIDATE --data DATA -o {_quoted(runs, 'parity.json')}",
+    )
+
+
+def _names(options: Sequence[Option]) -> str:
+    return ", ".join(one.name for one in options)
+
+
+def _quoted(runs: Runs, name: str) -> str:
+    return shlex.quote(str(free_name(runs.collection, name)))
+
+
+def _times(options: Sequence[Option], runs: Runs, group: Group | None) -> Iterator[Missing]:
+    """One run of PyTorch and everything that passed, for each boundary and batch that files are made for."""
+    files = [one for one in options if one.verdict.eligible and not one.for_plugin and _is_file(one.verdict.engine)]
+    files = [one for one in files if one.timing is None or one.timing.group.here]
+    if group is not None and not group.here:
+        return
+    together: dict[tuple[str | None, int | None], list[Option]] = {}
+    for one in files:
+        together.setdefault((_boundary(one, group), _batch(one)), []).append(one)
+    for (boundary, batch), found in together.items():
+        wanted = tuple(_wanted(found, group))
+        if wanted:
+            yield Missing(what="; ".join(wanted), command=_bench(found, runs, boundary=boundary, batch=batch))
+
+
+def _wanted(options: Sequence[Option], group: Group | None) -> Iterator[str]:
+    """What is not known of the times of ``options``; an engine that has a time of its own in that run lacks none."""
+    untimed = [one for one in options if UNTIMED in one.obstacles and not _elsewhere(one.verdict.engine, group)]
+    if untimed:
+        yield f"times of {_names(untimed)}"
+    unknown = [one for one in options if NO_GAIN in one.obstacles]
+    if unknown:
+        yield f"the gain of {_names(unknown)} over PyTorch"
+    again = [one for one in options if one.to_repeat]
+    if again:
+        yield f"stable times of {_names(again)} and of PyTorch, on an idle machine"
+
+
+def _elsewhere(engine: Engine, group: Group | None) -> bool:
+    return group is not None and any(timing.group.run == group.run for timing in engine.timings)
+
+
+def _abroad(engine: Engine) -> bool:
+    return any(not timing.group.here for timing in engine.timings)
+
+
+def _is_file(engine: Engine) -> bool:
+    return bool(engine.labels and (engine.parity or engine.manifests))
+
+
+def _boundary(option: Option, group: Group | None) -> str | None:
+    """At which a file can be timed beside the others; None where nothing says so, and ``bench`` sees for itself."""
+    if option.timing:
+        return option.timing.group.boundary
+    outputs = [name for one in option.verdict.engine.manifests for name in one.content.part("graph").texts("outputs")]
+    own = boundary_of(outputs) if outputs else None
+    if group is not None and (own is None or group.boundary in {own, END_TO_END}):
+        return group.boundary
+    return own
+
+
+def _batch(option: Option) -> int | None:
+    """Of a file that is made for more than one image; None for any other."""
+    found = [one.content.part("graph").values.get("batch") for one in option.verdict.engine.manifests]
+    found += [option.timing.source.values.get("batch")] if option.timing else []
+    return next((batch for batch in found if isinstance(batch, int) and batch > 1), None)
+
+
+def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch: int | None) -> str:
+    engines = [one.verdict.engine for one in options]
+    reference = next((label for engine in engines if (label := _reference(engine, runs))), "MODEL")
+    words = ["hardnet-deploy", "bench", reference, *dict.fromkeys(engine.labels[0] for engine in engines)]
+    words += ["--engines", EAGER]
+    words += ["--boundary", boundary.lower()] if boundary else []
+    words += ["--batch", str(batch)] if batch else []
+    words += _size(engines)
+    words += _as_compared(engines, code_line="=" in reference)
+    return shlex.join([*words, "--save", str(free_name(runs.collection, "bench.json"))])
+
+
+def _reference(engine: Engine, runs: Runs) -> str | None:
+    """The model in PyTorch that ``engine`` goes back to, as it was named; None where it goes back to none."""
+    return next((one.labels[0] for one in references(engine, runs) if one.in_pytorch and one.labels), None)
+
+
+def _size(engines: Sequence[Engine]) -> list[str]:
+    """A backbone is made for any size; its files are for one."""
+    for document in (one for engine in engines for one in engine.manifests):
+        size = document.content.part("preprocess").number("size")
+        if size and not document.content.part("head"):
+            return ["--size", f"{size:g}"]
+    return []
+
+
+def _as_compared(engines: Sequence[Engine], *, code_line: bool) -> list[str]:
+    """The images that the comparison was made on, and which repository trained the checkpoint."""
+    words: list[str] = []
+    for document in (one for engine in engines for one in engine.parity):
+        command = document.content.texts("command")
+        if "--data" in command[:-1]:
+            words += ["--data", command[command.index("--data") + 1]]
+        trained_by = document.content.part("reference").text("code_line")
+        if code_line and trained_by:
+            words += ["--code-line", trained_by]
+        if words:
+            break
+    return words
