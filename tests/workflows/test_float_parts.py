@@ -21,6 +21,7 @@ from hardnet_deploy.workflows import build_tensorrt
 from hardnet_deploy.workflows.float_parts import FloatParts, float_parts
 
 OF_THE_HOST = {"timing_cache", "timing_cache_locked"}
+OF_THE_DEVICE = {"requested", "may_stay_float"}  # the host holds these against the engine itself
 
 
 def node_of(tensor: str, model: onnx.ModelProto) -> str:
@@ -47,7 +48,10 @@ def test_a_kit_has_the_settings_of_a_build_here(
         build(source=str(kit.folder / "model.onnx"), target=device[1], output=tmp_path / "x.engine", **asked)
     said = run_engine.Kit(str(kit.folder)).settings()
     assert set(found) - set(said) == OF_THE_HOST
-    assert {name: found[name] for name in said} == said
+    assert set(said) - set(found) == OF_THE_DEVICE
+    assert {name: found[name] for name in said if name in found} == {name: said[name] for name in said if name in found}
+    assert said["precision"] in said["requested"].values()
+    assert set(said["may_stay_float"]) <= set(said["requested"])
     assert bool(said["fp32_outputs"]) == (device == PASCAL)
 
 
