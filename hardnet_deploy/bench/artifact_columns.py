@@ -8,14 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from hardnet_deploy.bench.inputs import Inputs, inputs_for
 from hardnet_deploy.bench.loaded import Loaded, WallClock
+from hardnet_deploy.bench.nms_candidates import candidates_in_graph
 from hardnet_deploy.bench.parts import Parts
-from hardnet_deploy.bench.sides import CUDA_GRAPH, END_TO_END, Side, SideError, SideFacts, boundary_of, network_text
+from hardnet_deploy.bench.sides import (
+    CUDA_GRAPH,
+    END_TO_END,
+    NETWORK_NMS,
+    Nms,
+    Side,
+    SideError,
+    SideFacts,
+    boundary_of,
+    network_text,
+)
 from hardnet_deploy.data.preprocess import preprocess_batch
 from hardnet_deploy.files import sha256_file
+from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.runners.base import Runner
 from hardnet_deploy.specs import Preprocess, classifier_preprocess
 
 if TYPE_CHECKING:
+    import onnx
+
     from hardnet_deploy.runners.trt import TrtRunner
 
 
@@ -30,23 +44,40 @@ def load_artifact_side(side: Side, parts: Parts) -> Loaded:
     if side.made_here:
         return _made_here(side)
     opened = parts.open_artifact(Path(side.artifact), side.trust)
-    runner, preprocess, is_detector = opened.runner, opened.preprocess, opened.head is not None
+    if side.kind == "onnxruntime" and opened.model is None:
+        raise SideError(f"{side.artifact} is no ONNX file")
+    if side.kind != "onnxruntime" and opened.model is not None:
+        raise SideError(f"{side.artifact} is no TensorRT plan")
+    runner, preprocess, model = opened.runner, opened.preprocess, opened.model
+    _refuse_boundary(side, runner.outputs, is_detector=opened.head is not None)
+    inputs = _inputs(side, runner, preprocess)
     notes = [opened.warning] if opened.warning else []
-    facts = {"source": side.artifact, "trained": opened.trained, "artifact_sha256": opened.sha256}
-    model = opened.model
+    facts: dict[str, Any] = {
+        "source": side.artifact,
+        "trained": opened.trained,
+        "artifact_sha256": opened.sha256,
+        "weights_sha256": opened.weights_sha256,
+    }
+    if boundary_of(runner.outputs) == NETWORK_NMS:
+        facts |= {"nms": _nms(model), "thresholds": opened.thresholds}
     del opened
-    if side.kind == "onnxruntime":
-        if model is None:
-            raise SideError(f"{side.artifact} is no ONNX file")
+    if model is not None:
         from hardnet_deploy.runners.ort import OrtRunner
 
         del runner  # as it was opened it takes all cores, and half of the memory
+        if "nms" in facts:
+            facts["nms_candidates"] = candidates_in_graph(
+                model, inputs.tensors, facts["thresholds"], threads=side.threads
+            )
         runner = OrtRunner(model, threads=side.threads)
-    elif model is not None:
-        raise SideError(f"{side.artifact} is no TensorRT plan")
     del model
-    _refuse_boundary(side, runner.outputs, is_detector=is_detector)
-    return _ready(side, runner, preprocess, facts, notes)
+    return _ready(side, runner, preprocess, inputs, facts, notes)
+
+
+def _nms(model: onnx.ModelProto | None) -> Nms:
+    """What does the NMS of a graph, or of a plan."""
+    plugin = model is not None and any(node.op_type == PLUGIN_OP for node in model.graph.node)
+    return "plugin-by-numpy" if plugin else "in-graph"
 
 
 def _made_here(side: Side) -> Loaded:
@@ -61,17 +92,25 @@ def _made_here(side: Side) -> Loaded:
         raise SideError(f"{side.artifact} cannot be read: {type(error).__name__}") from error
     runner = OrtRunner(model, threads=side.threads)
     del model
+    preprocess = classifier_preprocess(side.size)
     facts = {"source": side.artifact, "artifact_sha256": sha256_file(Path(side.artifact))}
-    return _ready(side, runner, classifier_preprocess(side.size), facts, [])
+    return _ready(side, runner, preprocess, _inputs(side, runner, preprocess), facts, [])
 
 
-def _ready(side: Side, runner: Runner, preprocess: Preprocess, facts: dict[str, Any], notes: Sequence[str]) -> Loaded:
+def _inputs(side: Side, runner: Runner, preprocess: Preprocess) -> Inputs:
     wanted = (side.batch, 3, side.size, side.size)
     declared = runner.inputs[0].shape
     if len(runner.inputs) != 1 or any(have not in {-1, want} for have, want in zip(declared, wanted, strict=True)):
         raise SideError(f"{side.artifact} takes images {list(declared)}, this run has {list(wanted)}")
-    inputs = inputs_for(side, preprocess)
-    text = network_text(runner.outputs)
+    return inputs_for(side, preprocess)
+
+
+def _ready(
+    side: Side, runner: Runner, preprocess: Preprocess, inputs: Inputs, facts: dict[str, Any], notes: Sequence[str]
+) -> Loaded:
+    text = network_text(runner.outputs, facts.get("thresholds"))
+    if facts.get("nms") == "plugin-by-numpy":
+        text += ", the NMS by the NumPy reference of its plugin"
     if side.kind == "tensorrt":
         engine = f"{runner.name}" + (", CUDA graph" if CUDA_GRAPH in side.options else "")
         precision = "as the plan was built"

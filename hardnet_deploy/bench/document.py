@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.bench.protocols import BOUNDARIES
+from hardnet_deploy.bench.sides import NMS_KINDS
+from hardnet_deploy.bench.stats import STATISTICS
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import atomic_output, write_durably
 from hardnet_deploy.kit.json_record import Record, read_json
@@ -117,9 +119,11 @@ def _check_row(row: Record) -> None:
         row.refuse("provenance", f"'{MEASURED_HERE}', '{IMPORTED}...)' or '{NOT_HERE}...)'")
     if row.values.get("boundary") not in (*BOUNDARIES, None) or (measured_here and not row.has("boundary")):
         row.refuse("boundary", " or ".join(BOUNDARIES))
-    for name in ("size", "batch", "parameters", "macs", "peak_rss_bytes"):
+    for name in ("size", "batch", "nms_candidates", "parameters", "macs", "peak_rss_bytes"):
         if row.has(name):
             row.count(name)
+    if row.has("nms") and row.values["nms"] not in NMS_KINDS:
+        row.refuse("nms", " or ".join(NMS_KINDS))
     if row.has("trained"):
         row.boolean("trained")
     row.texts("notes")
@@ -154,8 +158,9 @@ def _check_measured(row: Record, *, measured_here: bool) -> None:
             measured.number(name) if name == "cov_percent" else _positive(measured, name)
     if measured.count("runs") < 1:
         measured.refuse("runs", "1 or more")
-    if measured.has("stable"):
-        measured.boolean("stable")
+    for name in ("cov_flagged", "stable"):
+        if measured.has(name):
+            measured.boolean(name)
     if not row.has("rounds_ms"):
         if measured_here:
             row.refuse("rounds_ms", "the milliseconds of every run, by round")
@@ -172,12 +177,17 @@ def _check_ratios(row: Record) -> None:
     if row.has("ratio_to_reference"):
         ratio = row.record("ratio_to_reference")
         ratio.text("reference")
+        if ratio.has("statistic") and ratio.values["statistic"] not in STATISTICS:
+            ratio.refuse("statistic", " or ".join(STATISTICS))
         if ratio.has("published"):
             _positive(ratio, "published")
         if ratio.has("measured"):
             _check_interval(ratio.record("measured"))
     if row.has("gain_over_eager"):
-        _check_interval(row.record("gain_over_eager"))
+        gain = row.record("gain_over_eager")
+        _check_interval(gain)
+        if gain.has("eager"):
+            gain.text("eager")
 
 
 def _check_interval(ratio: Record) -> None:

@@ -27,6 +27,7 @@ class Opened:
         thresholds: Of its NMS.
         trained: False for weights drawn from a seed; None where nothing is known.
         sha256: Of the artifact's bytes, or of the weights' names and values.
+        weights_sha256: Of the weights' names and values; of an artifact what its manifest says, or None.
         warning: What trust let pass.
         model: An ONNX file's graph; else None.
         network: PyTorch's module; else None.
@@ -38,6 +39,7 @@ class Opened:
     thresholds: Thresholds
     trained: bool | None
     sha256: str | None
+    weights_sha256: str | None
     warning: str | None
     model: onnx.ModelProto | None
     network: nn.Module | None

@@ -1,7 +1,7 @@
 """Peak rates of the devices that are deployed to, with their sources.
 
-Peaks are the makers' figures for dense arithmetic at boost clocks, and memory at its nominal rate: upper bounds that
-no program reaches, so times that follow from them are lower bounds.
+Peaks are the makers' figures: dense arithmetic at the nominal boost clock, memory at its nominal rate. They are no
+limits: a card may clock above its boost clock while power and temperature let it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _H200: Final = "https://www.nvidia.com/en-us/data-center/h200/"
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """What a device can do at most in one precision.
+    """Nominal rates of a device in one precision.
 
     Args:
         flops: Operations a second, a multiply-accumulate being two.

@@ -1,13 +1,18 @@
-"""Lower bound of each layer's time on a device, and how much of it a measured time reaches.
+"""The roofline's bound of each layer's time on a device, and how much of it a measured time reaches.
 
-For a layer of F operations that moves B bytes (:mod:`~hardnet_deploy.bench.graph_cost`), on a device of at most P
-operations and W bytes a second:
+For a layer of F operations that moves B bytes (:mod:`~hardnet_deploy.bench.graph_cost`), on a device whose nominal
+peaks are P operations and W bytes a second:
 
     bound = max(F / P, B / W)
 
 and the layer is bound by memory where B / W is the larger. The network's bound is the sum, because layers run one
-after the other. No cache keeps a tensor from one layer to the next in this model: where a device's does, a layer can be
-faster than its bound. Source: Williams, Waterman and Patterson, CACM 52(4), 2009.
+after the other.
+
+It is the bound of a model: direct convolution, every tensor once through DRAM, peaks at the nominal boost clock. What
+leaves the model can be faster than it: Winograd's algorithm needs fewer products (Lavin and Gray, arXiv 1509.09308), a
+cache keeps tensors from one layer to the next, a card clocks above its nominal boost clock.
+
+Source of the model: Williams, Waterman and Patterson, CACM 52(4), 2009.
 """
 
 from __future__ import annotations
@@ -57,17 +62,17 @@ class LayerBound:
 
     @property
     def bound_ms(self) -> float:
-        """It takes at least that long."""
+        """The larger of the two."""
         return max(self.arithmetic_ms, self.memory_ms)
 
     @property
     def bound_by(self) -> BoundBy:
-        """What takes that long."""
+        """Which of the two that is."""
         return "memory" if self.memory_ms >= self.arithmetic_ms else "arithmetic"
 
     @property
     def share(self) -> float | None:
-        """Bound by measured time: 1 is all that the device has; None without a measured time."""
+        """Bound by measured time; None without a measured time."""
         return self.bound_ms / self.measured_ms if self.measured_ms else None
 
     @property

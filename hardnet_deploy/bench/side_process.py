@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -56,7 +57,7 @@ class SideProcess:
     def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
         self._process, self._errors = process, errors
         ready = self._answer()
-        self._facts = SideFacts(**{**ready["facts"], "notes": tuple(ready["facts"]["notes"])})
+        self._facts = SideFacts.from_dict(ready["facts"])
         self._run_ms = float(ready["run_ms"])
 
     @property
@@ -77,7 +78,7 @@ class SideProcess:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         answer = self._answer()
-        self._facts = SideFacts(**{**vars(self._facts), "peak_rss_bytes": answer["peak_rss_bytes"]})
+        self._facts = dataclasses.replace(self._facts, peak_rss_bytes=answer["peak_rss_bytes"])
         return tuple(float(value) for value in answer["ms"])
 
     def _answer(self) -> dict[str, Any]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from hardnet_deploy.errors import UsageError
+from hardnet_deploy.specs import Thresholds
 from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS
 
 Kind = Literal["torch", "onnxruntime", "tensorrt"]
 Boundary = Literal["network", "network+NMS", "end-to-end"]
 Device = Literal["cpu", "cuda"]
+Nms = Literal["plugin-by-numpy", "in-graph", "numpy", "torchvision"]
+"""What does the NMS of a side: the plugin's NumPy reference behind a graph, the graph or plan itself, the same NumPy
+reference behind PyTorch, torchvision behind PyTorch."""
+NMS_KINDS: Final[tuple[Nms, ...]] = get_args(Nms)
 
 RANDOM: Final = "random"
 NETWORK: Final = "network"
@@ -62,6 +67,7 @@ class Side:
             images, M >= N, cycled in batches, or float32 [N, 3, S, S], fed as it is.
         threads: Of the process that runs it.
         code_line: Which repository trained ``weights``.
+        thresholds: Of the NMS behind ``torch``; None for the usual ones of the model. A file has its own.
         trust: Take an artifact whose manifest is missing or disagrees; noted in the facts.
         made_here: The caller wrote the ONNX file itself, a moment ago: it needs no manifest.
 
@@ -82,6 +88,7 @@ class Side:
     data: str = RANDOM
     threads: int = 1
     code_line: str = "pingolh"
+    thresholds: Thresholds | None = None
     trust: bool = False
     made_here: bool = False
 
@@ -107,7 +114,7 @@ class Side:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Side:
         """Of :meth:`as_dict`, through JSON."""
-        return cls(**{**record, "options": tuple(record["options"])})
+        return cls(**{**record, "options": tuple(record["options"]), "thresholds": _thresholds(record)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +126,14 @@ class SideFacts:
         source: Where the network comes from: ``torchvision 0.28.0``, ``hardnet-deploy's own definition``, a file.
         trained: False for weights drawn from a seed, None where nothing is known.
         artifact_sha256: Of the artifact's bytes; for torch of the names and values of the weights.
+        weights_sha256: Of the names and values of the weights, before anything was folded or quantised; of a file what
+            its manifest says; None where nothing does.
         precision_note: What it computes in, in words.
         boundary_text: What is inside the timed part, in words.
+        nms: What does the NMS that is inside; None where there is none.
+        thresholds: Of that NMS.
+        nms_candidates: Pairs of a box and a class, background out, that reach its score threshold: the mean over images
+            of what is timed, rounded; None where they were not counted.
         notes: Sentences that belong beside its times.
         parameters: Learned values of the network; None for files.
         macs: Multiply-accumulates of its convolutions and linear layers for one image; None for files.
@@ -131,12 +144,31 @@ class SideFacts:
     source: str = ""
     trained: bool | None = None
     artifact_sha256: str | None = None
+    weights_sha256: str | None = None
     precision_note: str = ""
     boundary_text: str = ""
+    nms: Nms | None = None
+    thresholds: Thresholds | None = None
+    nms_candidates: int | None = None
     notes: tuple[str, ...] = ()
     parameters: int | None = None
     macs: int | None = None
     peak_rss_bytes: int | None = None
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> SideFacts:
+        """Of ``dataclasses.asdict``, through JSON."""
+        return cls(**{**record, "notes": tuple(record["notes"]), "thresholds": _thresholds(record)})
+
+
+def _thresholds(record: Mapping[str, Any]) -> Thresholds | None:
+    found = record.get("thresholds")
+    return None if found is None else Thresholds(**found)
+
+
+def limits_text(thresholds: Thresholds) -> str:
+    """What an NMS keeps, in words."""
+    return f"score {thresholds.score:g}, IoU {thresholds.iou:g}, at most {thresholds.max_detections}"
 
 
 def boundary_of(outputs: Iterable[str]) -> Boundary:
@@ -144,11 +176,17 @@ def boundary_of(outputs: Iterable[str]) -> Boundary:
     return "network+NMS" if set(DETECTION_OUTPUTS) <= set(outputs) else "network"
 
 
-def network_text(outputs: Iterable[str]) -> str:
-    """What is inside the timed part of a graph with these outputs, in words."""
+def network_text(outputs: Iterable[str], thresholds: Thresholds | None = None) -> str:
+    """What is inside the timed part of a graph, in words.
+
+    Args:
+        outputs: Of the graph.
+        thresholds: Of the NMS inside, where there is one.
+    """
     names = set(outputs)
     if set(DETECTION_OUTPUTS) <= names:
-        return "input tensor to detections: softmax, decoding and NMS in"
+        limits = f" ({limits_text(thresholds)})" if thresholds else ""
+        return f"input tensor to detections: softmax, decoding and NMS{limits} in"
     if BOXES in names:
         return "input tensor to boxes and scores: softmax and decoding in, NMS out"
     return "input tensor to raw outputs: softmax, decoding and NMS out" if len(names) > 1 else "input tensor to logits"

@@ -13,7 +13,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from hardnet_deploy.errors import UsageError
 from hardnet_deploy.specs import F64
 
 Statistic = Literal["median", "mean"]
+STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 Rounds = Sequence[Sequence[float]]
 
 RESAMPLES: Final = 2000
@@ -64,7 +65,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "cov_flagged": self.cov_flagged}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,18 +7,18 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hardnet_deploy.bench import table_cells as cells
 from hardnet_deploy.bench.document import EXPORTED, IMPORTED, MEASURED_HERE, NOT_HERE
 from hardnet_deploy.bench.protocols import OWN, title_of
 
 Document = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-UNTRAINED: Final = "untrained"
-NOTHING: Final = "-"
-HASH_DIGITS: Final = 12
 LABEL_WIDTH: Final = 11
 TIMES: Final = ("median", "mean", "p90", "p95", "p99", "min", "max")
-OTHERS: Final = ("cov_percent", "runs", "stable")
+OTHERS: Final = ("cov_percent", "cov_flagged", "runs", "stable")
+OF_NMS: Final = ("nms", "nms_candidates")
+"""Missing in documents of before they were recorded."""
 
 
 def text_table(document: Document) -> Iterator[str]:
@@ -71,17 +71,22 @@ def csv_table(document: Document) -> str:
     writer = csv.writer(out, lineterminator="\n")
     plain = ("key", "network", "engine", "runtime", "precision", "boundary", "boundary_text", "size", "batch", "device")
     published = ("published_ms", "published_device", "published_source")
-    ratios = ("reference", "ratio_published", "ratio", "ratio_low", "ratio_high", "gain", "gain_low", "gain_high")
+    ratios = ("reference", "ratio_statistic", "ratio_published", "ratio", "ratio_low", "ratio_high")
+    gains = ("gain", "gain_low", "gain_high")
     last = ("sha256", "source", "trained", "parameters", "macs", "notes")
-    writer.writerow([*plain, "provenance", *published, *(f"ms_{name}" for name in TIMES), *OTHERS, *ratios, *last])
+    figures = (*(f"ms_{name}" for name in TIMES), *OTHERS)
+    writer.writerow([*plain, *OF_NMS, "provenance", *published, *figures, *ratios, *gains, *last])
     for row in document["rows"]:
         measured, to = row["measured"] or {}, row["ratio_to_reference"] or {}
         writer.writerow(
             [
-                *(row[name] for name in (*plain, "provenance")),
+                *(row[name] for name in plain),
+                *(row.get(name) for name in OF_NMS),
+                row["provenance"],
                 *((row["published"] or {}).get(name) for name in ("ms", "device", "source")),
                 *(measured.get(name) for name in (*TIMES, *OTHERS)),
                 to.get("reference"),
+                to.get("statistic"),
                 to.get("published"),
                 *_ends(to.get("measured")),
                 *_ends(row["gain_over_eager"]),
@@ -135,64 +140,33 @@ def facts(document: Document) -> Iterator[tuple[str, str]]:
 
 def _columns(document: Document) -> list[tuple[str, Any]]:
     rows, protocol = document["rows"], document["protocol"]
-    columns: list[tuple[str, Any]] = [("network", _network)]
+    columns: list[tuple[str, Any]] = [("network", cells.network)]
     for name in ("size", "batch"):
         if len({row[name] for row in rows if row[name]}) > 1:
-            columns.append((name, lambda row, name=name: str(row[name] or NOTHING)))
+            columns.append((name, lambda row, name=name: str(row[name] or cells.NOTHING)))
     columns.append(("engine", lambda row: row["engine"]))
     if any(row["published"] for row in rows):
-        columns.append(("published ms", lambda row: _ms((row["published"] or {}).get("ms"))))
+        columns.append(("published ms", lambda row: cells.ms((row["published"] or {}).get("ms"))))
     columns += [
-        ("median ms", lambda row: _ms((row["measured"] or {}).get("median"))),
-        ("mean", lambda row: _ms((row["measured"] or {}).get("mean"))),
-        ("p95", lambda row: _ms((row["measured"] or {}).get("p95"))),
-        ("CoV %", _cov),
+        ("median ms", lambda row: cells.ms((row["measured"] or {}).get("median"))),
+        ("mean", lambda row: cells.ms((row["measured"] or {}).get("mean"))),
+        ("p95", lambda row: cells.ms((row["measured"] or {}).get("p95"))),
+        ("CoV %", cells.cov),
     ]
     to = title_of(protocol["reference"]) if protocol["reference"] else ""
+    ratios = cells.Ratios(rows)
     if any((row["ratio_to_reference"] or {}).get("published") for row in rows):
-        columns.append(("published ratio", lambda row: _ratio((row["ratio_to_reference"] or {}).get("published"))))
+        columns.append((f"published ratio ({protocol['statistic']}s)", cells.published_ratio))
     if any((row["ratio_to_reference"] or {}).get("measured") for row in rows):
-        columns.append((f"ratio to {to}", lambda row: _interval((row["ratio_to_reference"] or {}).get("measured"))))
+        columns.append((f"ratio to {to} ({ratios.statistics()})", ratios.to_reference))
     if any(row["gain_over_eager"] for row in rows):
-        columns.append(("gain over eager", lambda row: _interval(row["gain_over_eager"])))
-    columns += [("SHA-256", _digest), ("origin", lambda row: row["provenance"])]
+        columns.append(("gain over eager (medians)", ratios.over_eager))
+    columns += [("SHA-256", cells.digest), ("origin", lambda row: row["provenance"])]
     return columns
-
-
-def _network(row: Row) -> str:
-    return str(row["title"]) + (f" ({UNTRAINED})" if row["trained"] is False else "")
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
-
-
-def _cov(row: Row) -> str:
-    measured = row["measured"]
-    if not measured or measured["cov_percent"] is None:
-        return NOTHING
-    return f"{measured['cov_percent']:.1f}" + (" UNSTABLE" if measured["stable"] is False else "")
-
-
-def _ratio(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2f}"
-
-
-def _interval(found: Mapping[str, Any] | None) -> str:
-    if not found:
-        return NOTHING
-    ends = "no interval" if found["low"] is None else f"{found['low']:.2f} to {found['high']:.2f}"
-    return f"{found['ratio']:.2f} ({ends})"
 
 
 def _ends(found: Mapping[str, Any] | None) -> tuple[Any, Any, Any]:
     return (found["ratio"], found["low"], found["high"]) if found else (None, None, None)
-
-
-def _digest(row: Row) -> str:
-    return row["artifact"]["sha256"][:HASH_DIGITS] if row["artifact"] else NOTHING
 
 
 def _sources(document: Document) -> dict[str, list[str]]:
@@ -276,6 +250,7 @@ def _absent(document: Document) -> Iterator[str]:
 
 def _notes(document: Document) -> Iterator[str]:
     """What belongs beside some rows: one line for each sentence, with the rows that it is about."""
+    yield from (f"note: {line}" for line in cells.Ratios(document["rows"]).legend())
     rows_of: dict[str, list[str]] = {}
     for row in document["rows"]:
         for text in row["notes"]:

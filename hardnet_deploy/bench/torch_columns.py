@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hardnet_deploy.bench.inputs import Inputs, inputs_for
 from hardnet_deploy.bench.loaded import CudaEvents, Loaded, WallClock
 from hardnet_deploy.bench.network_size import network_size
+from hardnet_deploy.bench.nms_candidates import candidates
 from hardnet_deploy.bench.parts import Parts
 from hardnet_deploy.bench.rival_table import is_rival
 from hardnet_deploy.bench.rivals import OWN_SOURCE, load_network
@@ -30,6 +31,7 @@ from hardnet_deploy.bench.sides import (
     FUSED,
     NETWORK,
     TF32,
+    Nms,
     Side,
     SideError,
     SideFacts,
@@ -37,7 +39,7 @@ from hardnet_deploy.bench.sides import (
 from hardnet_deploy.bench.torch_detections import Decoded, Suppression, suppression
 from hardnet_deploy.data.preprocess import preprocess_batch
 from hardnet_deploy.models.ssd import L2Norm
-from hardnet_deploy.specs import DetectorHead, Preprocess, Thresholds, classifier_preprocess
+from hardnet_deploy.specs import F32, DetectorHead, Preprocess, Thresholds, classifier_preprocess
 
 FOLDING_SIZE: Final = 64
 """Of the example that a backbone is folded on; what is folded does not depend on it."""
@@ -84,6 +86,10 @@ def load_torch(side: Side, parts: Parts) -> Loaded:
         artifact_sha256=network.sha256,
         precision_note=_precision(side, module, dtype),
         boundary_text=prepared.boundary_text,
+        weights_sha256=network.sha256,
+        nms=prepared.nms,
+        thresholds=prepared.thresholds,
+        nms_candidates=prepared.candidates(inputs),
         notes=(*notes, *([network.warning] if network.warning else []), f"fed with {inputs.text}"),
         parameters=parameters,
         macs=macs,
@@ -100,11 +106,13 @@ class _Prepared:
         self._preprocess = network.preprocess
         self._format = torch.channels_last if CHANNELS_LAST in side.options else torch.contiguous_format
         self._nms: Suppression | None = None
+        self.thresholds: Thresholds | None = None
         self.boundary_text = "input tensor to " + ("raw loc and conf" if network.head else "logits")
         if side.boundary != NETWORK and network.head is not None:
-            assert network.thresholds is not None
+            self.thresholds = side.thresholds or network.thresholds
+            assert self.thresholds is not None
             module = Decoded(module, network.head)
-            self._nms = suppression(network.thresholds)
+            self._nms = suppression(self.thresholds)
             self.boundary_text = f"input tensor to detections: softmax and decoding in, NMS by {self._nms.text}"
         if side.boundary == END_TO_END:
             self.boundary_text = (
@@ -117,6 +125,22 @@ class _Prepared:
         if COMPILE in side.options:
             graph = "reduce-overhead" if CUDA_GRAPH in side.options else None
             self._call = torch.compile(module, mode=graph)
+
+    @property
+    def nms(self) -> Nms | None:
+        """What does the NMS that is inside."""
+        return self._nms.kind if self._nms else None
+
+    def candidates(self, inputs: Inputs) -> int | None:
+        """What reaches the NMS; None where there is none."""
+        if self.thresholds is None:
+            return None
+        with self._mode():
+            return candidates(self._scores, inputs.tensors, self.thresholds)
+
+    def _scores(self, tensor: F32) -> F32:
+        scores: F32 = self._call(self._placed(torch.from_numpy(tensor)))[1].cpu().numpy()
+        return scores
 
     def loaded(self, facts: SideFacts, inputs: Inputs) -> Loaded:
         """Ready to be timed by the clock that fits the device and the boundary."""
@@ -217,7 +241,7 @@ def _open(side: Side, parts: Parts) -> Network:
         module=opened.network,
         source=OWN_SOURCE + (f", weights of {side.weights}" if side.weights else ""),
         trained=opened.trained,
-        sha256=opened.sha256 or state_sha256(opened.network),
+        sha256=opened.weights_sha256 or state_sha256(opened.network),
         preprocess=opened.preprocess if opened.head else classifier_preprocess(side.size),
         head=opened.head,
         thresholds=opened.thresholds,

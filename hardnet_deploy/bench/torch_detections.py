@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hardnet_deploy.bench.sides import Nms, limits_text
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP, efficient_nms
 from hardnet_deploy.specs import DetectorHead, Thresholds
 
@@ -51,11 +52,13 @@ class Suppression:
 
     Args:
         run: Boxes [N, P, 4] and scores [N, P, C] to the detections of each image.
-        text: What does it.
+        text: What does it, with its thresholds.
+        kind: For the document.
     """
 
     run: Callable[[Tensor, Tensor], list[Any]]
     text: str
+    kind: Nms
 
     def __call__(self, boxes: Tensor, scores: Tensor) -> list[Any]:
         """Of a batch."""
@@ -64,7 +67,7 @@ class Suppression:
 
 def suppression(thresholds: Thresholds) -> Suppression:
     """NMS by torchvision's ``batched_nms`` where that works, else by the NumPy reference of EfficientNMS."""
-    limits = f"score {thresholds.score:g}, IoU {thresholds.iou:g}, at most {thresholds.max_detections}"
+    limits = limits_text(thresholds)
     batched_nms, version = _torchvision()
     if batched_nms is None:
 
@@ -79,14 +82,14 @@ def suppression(thresholds: Thresholds) -> Suppression:
             )
             return list(found)
 
-        return Suppression(run=by_numpy, text=f"the NumPy reference of EfficientNMS ({limits})")
+        return Suppression(run=by_numpy, text=f"the NumPy reference of EfficientNMS ({limits})", kind="numpy")
 
     def by_torchvision(boxes: Tensor, scores: Tensor) -> list[Any]:
         return [
             one_image(of_image, given, thresholds, batched_nms) for of_image, given in zip(boxes, scores, strict=True)
         ]
 
-    return Suppression(run=by_torchvision, text=f"torchvision {version}'s batched_nms ({limits})")
+    return Suppression(run=by_torchvision, text=f"torchvision {version}'s batched_nms ({limits})", kind="torchvision")
 
 
 def one_image(

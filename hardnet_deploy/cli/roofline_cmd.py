@@ -86,7 +86,7 @@ def summary(result: RooflineResult, top: int) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"{'target':<34} {'precision':<9} {'MB':>7} {'at least':>11} {'no concat':>11} {'by memory':>9}"
+        f"{'target':<34} {'precision':<9} {'MB':>7} {'bound':>11} {'no concat':>11} {'by memory':>9}"
         f" {'measured':>11} {'share':>6}"
     )
     for one in rooflines:
@@ -114,12 +114,12 @@ def _peak(roof: Roofline) -> str:
 
 
 def _layers(roof: Roofline, top: int) -> Iterator[str]:
-    yield f"{roof.device.title}, {roof.precision}: the layers that must take longest"
+    yield f"{roof.device.title}, {roof.precision}: the layers of the longest bounds"
     longest = sorted(roof.layers, key=lambda one: -one.bound_ms)[:top]
     names = [one.module if one.module and len(one.name) > 40 else one.name for one in longest]
     width = max(len(name) for name in names)
     yield (
-        f"{'layer':<{width}} {'part':<20} {'Mops':>9} {'MB':>7} {'ops/B':>7} {'at least':>11} {'bound by':<10}"
+        f"{'layer':<{width}} {'part':<20} {'Mops':>9} {'MB':>7} {'ops/B':>7} {'bound':>11} {'bound by':<10}"
         f" {'measured':>11} {'share':>6}"
     ).rstrip()
     for name, one in zip(names, longest, strict=True):

@@ -70,6 +70,7 @@ class ArtifactMaker:
         """The float graph, exported and verified."""
         subject = row.subject
         outputs: Outputs = "raw" if row.boundary == NETWORK else "detections"
+        limits = subject.thresholds if outputs == "detections" else None
         key = (subject.label, f"{outputs}-{nms}" if subject.detects and outputs == "detections" else "raw")
         if key not in self._exports:
             path = self._folder / f"{len(self._exports)}.onnx"
@@ -86,6 +87,9 @@ class ArtifactMaker:
                     command=COMMAND,
                     outputs=outputs if subject.detects else None,
                     nms=nms if subject.detects and outputs == "detections" else None,
+                    score_threshold=limits.score if limits else None,
+                    iou_threshold=limits.iou if limits else None,
+                    max_detections=limits.max_detections if limits else None,
                 )
                 run_export(request, lambda *_: None)
                 self.sources[subject.label] = OWN
@@ -159,8 +163,10 @@ def _write_rival(subject: Subject, batch: int, path: Path) -> str:
     from fusion.torch_fold import fold_module
     from hardnet_deploy.bench.rival_onnx import OPSET, rival_onnx
     from hardnet_deploy.bench.rivals import load_network
+    from hardnet_deploy.bench.torch_columns import state_sha256
 
     network, source = load_network(subject.network)
+    weights = state_sha256(network)
     folded = fold_module(network, torch.zeros(1, 3, FOLDING_SIZE, FOLDING_SIZE)).model
     content = rival_onnx(folded, name=subject.network, size=subject.size, batch=batch).SerializeToString(
         deterministic=True
@@ -168,7 +174,7 @@ def _write_rival(subject: Subject, batch: int, path: Path) -> str:
     manifest = Manifest(
         kind="onnx",
         model={"name": subject.network, "architecture": subject.network, "dataset": "imagenet", "code_line": None},
-        weights={"trained": False, "source": f"{source}, weights from a seed", "sha256": None},
+        weights={"trained": False, "source": f"{source}, weights from a seed", "sha256": None, "state_sha256": weights},
         preprocess=asdict(classifier_preprocess(subject.size)),
         class_names=(),
         head=None,

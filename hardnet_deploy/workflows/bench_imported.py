@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.bench.protocols import title_of
+from hardnet_deploy.bench.stats import FLAGGED_COV
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.kit.results import read_rows
 
@@ -54,6 +55,8 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
         "precision": one["precision"],
         "boundary": None,
         "boundary_text": timing["boundary"],
+        "nms": None,
+        "nms_candidates": None,
         "size": None,
         "batch": None,
         "input": timing["inputs"],
@@ -62,6 +65,7 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
         "published": None,
         "measured": {
             **{name: timing.get(name) for name in FIGURES},
+            "cov_flagged": None if timing.get("cov_percent") is None else timing["cov_percent"] > FLAGGED_COV,
             "runs": timing["runs"],
             "stable": timing.get("stable"),
         },

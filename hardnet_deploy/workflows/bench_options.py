@@ -26,6 +26,7 @@ _RANGES: Final = {
     "--rounds": (1, 10_000),
     "--threads": (1, 1024),
     "--batch": (1, MAX_BATCH),
+    "--size": (1, registry.MAX_BACKBONE_SIZE),
 }
 LONGEST_S: Final = 24 * 3600.0
 LONGEST_WARM_UP_MS: Final = 60_000.0
@@ -129,6 +130,7 @@ def refuse_nonsense(request: BenchRequest) -> None:
         "--rounds": request.rounds,
         "--threads": request.threads,
         "--batch": request.batch,
+        "--size": request.size,
     }
     for option, value in numbers.items():
         low, high = _RANGES[option]

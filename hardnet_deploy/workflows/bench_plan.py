@@ -29,6 +29,7 @@ from hardnet_deploy.workflows.bench_options import (
     refuse_nonsense,
 )
 from hardnet_deploy.workflows.bench_subjects import Subject, find_subject
+from hardnet_deploy.workflows.bench_thresholds import with_files_thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
     """
     refuse_nonsense(request)
     protocol, notes = _protocol(request)
-    subjects = tuple(find_subject(text, request, usual_size=protocol.size) for text in protocol.networks)
+    found = tuple(find_subject(text, request, usual_size=protocol.size) for text in protocol.networks)
+    subjects, limits = with_files_thresholds(found)
     _refuse_other_sizes(protocol, subjects)
     columns = _columns(request, machine, subjects, named=protocol.name != OWN)
     rows = [
@@ -117,7 +119,7 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
         warm_up_ms=float(WARM_UP_MS) if request.warm_up_ms is None else request.warm_up_ms,
         threads=request.threads or usual_workers(),
         device=machine.device,
-        notes=notes,
+        notes=(*notes, *limits),
     )
 
 
@@ -145,7 +147,8 @@ def _protocol(request: BenchRequest) -> tuple[Protocol, tuple[str, ...]]:
         added = () if protocol.reference in request.subjects else (protocol.reference,)
         protocol = dataclasses.replace(protocol, networks=(*request.subjects, *added))
         notes += [f"{title_of(protocol.reference)} is timed too: the ratios are taken to it"] if added else []
-    size, batch = request.size or protocol.size, request.batch or protocol.batch
+    size = protocol.size if request.size is None else request.size
+    batch = request.batch or protocol.batch
     if (size, batch) != (protocol.size, protocol.batch) and protocol.published:
         was = f"{protocol.size} x {protocol.size} in batches of {protocol.batch}"
         notes.append(f"the published times are of {was}: they are not shown beside another size or batch")

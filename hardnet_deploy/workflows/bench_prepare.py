@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hardnet_deploy.bench.engine_columns import COLUMNS, Machine
-from hardnet_deploy.bench.sides import Side, SideError
+from hardnet_deploy.bench.sides import NETWORK, Side, SideError
 from hardnet_deploy.errors import CheckpointError, ExportError, InputFileError, TargetError
 from hardnet_deploy.workflows.bench_artifacts import ArtifactMaker
 from hardnet_deploy.workflows.bench_data import BenchData
@@ -106,6 +106,7 @@ def _side(
         data=data.side,
         threads=plan.threads,
         code_line=code_line,
+        thresholds=subject.thresholds if kind == "torch" and row.boundary != NETWORK else None,
         trust=trust and file is not None,
     )
 

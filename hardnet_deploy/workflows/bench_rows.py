@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hardnet_deploy.bench.document import EXPORTED, MEASURED_HERE, not_here
-from hardnet_deploy.bench.engine_columns import EAGER
 from hardnet_deploy.bench.protocols import Protocol
-from hardnet_deploy.bench.sides import NETWORK, Boundary
+from hardnet_deploy.bench.sides import NETWORK, Boundary, limits_text
 from hardnet_deploy.bench.timing import SideTiming
 from hardnet_deploy.workflows.bench_plan import PlannedRow
 from hardnet_deploy.workflows.bench_prepare import Prepared
+from hardnet_deploy.workflows.bench_ratios import Ratios
 
 BOUNDARY_TEXTS: Final[Mapping[Boundary, str]] = {
     "network": "input tensor to raw outputs, without NMS",
     "network+NMS": "input tensor to detections",
     "end-to-end": "8-bit image in the computer's memory to results there",
 }
+SEEN_BY_A_TRAINED_ONE: Final = "a trained detector's images have far fewer (the demo detector's scenes 24 to 200)"
+"""Of the first 100 scenes of demo:val, at a score threshold of 0.02."""
 FED: Final = "fed with "
 """How a side's note on its inputs begins."""
 NOT_YET: Final = "it was not its turn before the timing ended"
@@ -34,6 +36,7 @@ class RowMaker:
 
     def __init__(self, rows: Sequence[PlannedRow], protocol: Protocol, prepared: Prepared) -> None:
         self._rows, self._protocol, self._prepared = rows, protocol, prepared
+        self._ratios = Ratios(rows, protocol)
         self._by_key = {row.key: row for row in rows}
 
     def rows(self, timings: Mapping[str, SideTiming]) -> list[dict[str, Any]]:
@@ -53,9 +56,9 @@ class RowMaker:
         summary = timing.summary if timing is not None else None
         told = list(self._notes(row, timing))
         notes = [text for text in told if not text.startswith(FED)]
-        to_reference = self._to_reference(row, timings, notes)
-        over_eager = self._over_eager(row, timings, notes)
-        subject, published = row.subject, self._published(row)
+        to_reference = self._ratios.to_reference(row, timings, notes)
+        over_eager = self._ratios.over_eager(row, timings, notes)
+        subject, published = row.subject, self._ratios.published(row)
         return {
             "key": row.key,
             "network": subject.network,
@@ -64,7 +67,9 @@ class RowMaker:
             "runtime": (timing.engine if timing else "") or None,
             "precision": (timing.precision_note if timing else "") or None,
             "boundary": row.boundary,
-            "boundary_text": (timing.boundary_text if timing else "") or BOUNDARY_TEXTS[row.boundary],
+            "boundary_text": (timing.boundary_text if timing else "") or _boundary_text(row),
+            "nms": timing.nms if timing else None,
+            "nms_candidates": timing.nms_candidates if timing else None,
             "size": subject.size,
             "batch": row.batch,
             "input": next((text[len(FED) :] for text in told if text.startswith(FED)), None),
@@ -92,11 +97,9 @@ class RowMaker:
         yield from self._prepared.notes.get(row.key, ())
         if timing is not None:
             yield from timing.notes
+            yield from _untrained_nms(timing)
             if timing.problem and timing.rounds_ms:
                 yield f"ended early: {timing.problem}"
-
-    def _published(self, row: PlannedRow) -> Any:
-        return self._protocol.published.get(row.subject.network) if row.boundary == NETWORK else None
 
     def _artifact(self, row: PlannedRow, timing: SideTiming | None) -> dict[str, Any] | None:
         file = row.subject.file
@@ -112,66 +115,17 @@ class RowMaker:
             return self._prepared.sources[row.key] + EXPORTED
         return timing.source
 
-    def _to_reference(
-        self, row: PlannedRow, timings: Mapping[str, SideTiming], notes: list[str]
-    ) -> dict[str, Any] | None:
-        reference = self._reference_of(row)
-        if reference is None or reference.key == row.key:
-            return None
-        one, other = self._published(row), self._published(reference)
-        measured = None
-        if reference.batch != row.batch:
-            notes.append(f"batches of {row.batch}: not compared with {reference.key}, in batches of {reference.batch}")
-        else:
-            measured = _over(timings.get(row.key), timings.get(reference.key), notes)
-            if measured and reference.subject.size != row.subject.size:
-                sizes = f"{row.subject.size} x {row.subject.size}, {reference.key} at {reference.subject.size}"
-                notes.append(f"the ratio is of different inputs: {sizes}")
-        return {
-            "reference": reference.key,
-            "published": one.ms / other.ms if one and other else None,
-            "measured": measured,
-        }
 
-    def _reference_of(self, row: PlannedRow) -> PlannedRow | None:
-        """The reference network by the same engine; where it has but one row, as a file has, that one."""
-        candidates = [
-            other
-            for other in self._rows
-            if other.subject.label == self._protocol.reference and other.boundary == row.boundary
-        ]
-        same = [other for other in candidates if other.column == row.column]
-        if same or len(candidates) != 1:
-            return same[0] if same else None
-        return candidates[0]
-
-    def _over_eager(
-        self, row: PlannedRow, timings: Mapping[str, SideTiming], notes: list[str]
-    ) -> dict[str, Any] | None:
-        """How many times faster than eager PyTorch on the same device."""
-        if row.column == EAGER:
-            return None
-        for other in self._rows:
-            same = (other.subject.network, other.subject.size, other.boundary, other.batch) == (
-                row.subject.network,
-                row.subject.size,
-                row.boundary,
-                row.batch,
-            )
-            mine, eager = timings.get(row.key), timings.get(other.key)
-            if other.column == EAGER and same and mine and eager and mine.side.device == eager.side.device:
-                return _over(eager, mine, notes)
-        return None
+def _boundary_text(row: PlannedRow) -> str:
+    """Of a row that nobody loaded."""
+    text, limits = BOUNDARY_TEXTS[row.boundary], row.subject.thresholds
+    return text if limits is None or row.boundary == NETWORK else f"{text}, NMS in ({limits_text(limits)})"
 
 
-def _over(above: SideTiming | None, below: SideTiming | None, notes: list[str]) -> dict[str, Any] | None:
-    """One time over another, from common rounds; of medians alone where there are none."""
-    if above is None or below is None or not above.rounds_ms or not below.rounds_ms:
-        return None
-    found = above.over(below)
-    if found is not None:
-        return found.as_dict()
-    assert above.summary is not None
-    assert below.summary is not None
-    notes.append(f"{above.side.key} and {below.side.key} were timed in different rounds: their ratio has no interval")
-    return {"ratio": above.summary.median / below.summary.median, "low": None, "high": None, "rounds": 0}
+def _untrained_nms(timing: SideTiming) -> Iterator[str]:
+    """That the NMS of a detector nobody trained has another load than any detector's."""
+    if timing.nms is None or timing.trained is not False:
+        return
+    counted = timing.nms_candidates
+    seen = "an unknown number of" if counted is None else str(counted)
+    yield f"untrained weights: the NMS sees {seen} candidates above the threshold, {SEEN_BY_A_TRAINED_ONE}"

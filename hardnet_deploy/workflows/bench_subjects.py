@@ -11,14 +11,14 @@ from typing import Final
 from hardnet_deploy.artifacts import Manifest
 from hardnet_deploy.bench.protocols import title_of
 from hardnet_deploy.bench.rival_table import RIVALS
-from hardnet_deploy.bench.sides import Boundary, boundary_of
+from hardnet_deploy.bench.sides import NETWORK_NMS, Boundary, boundary_of
 from hardnet_deploy.errors import InputFileError, TargetError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import PLUGIN_OP
-from hardnet_deploy.specs import ModelSpec
+from hardnet_deploy.specs import ModelSpec, Thresholds
 from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
 from hardnet_deploy.workflows.bench_options import BenchRequest
-from hardnet_deploy.workflows.open_engine import OpenEngine, is_plan, open_engine
+from hardnet_deploy.workflows.open_engine import OpenEngine, is_plan, open_engine, usual_thresholds
 from hardnet_deploy.workflows.open_plan import read_plan
 
 PLUGIN: Final = (
@@ -65,6 +65,7 @@ class Subject:
         spec: Of a registered model, at that size; None for rivals and files.
         weights: A checkpoint.
         detects: True where boxes come out of it.
+        thresholds: Of its NMS; None where there is none to time.
         file: Of an artifact.
     """
 
@@ -75,6 +76,7 @@ class Subject:
     spec: ModelSpec | None = None
     weights: Path | None = None
     detects: bool = False
+    thresholds: Thresholds | None = None
     file: BenchFile | None = None
 
 
@@ -91,7 +93,7 @@ def find_subject(text: str, request: BenchRequest, *, usual_size: int | None) ->
         InputFileError, ArtifactMismatchError: See :func:`~hardnet_deploy.workflows.open_engine.open_engine`.
     """
     name, equals, weights = text.partition("=")
-    size = request.size or usual_size or USUAL_SIZE
+    size = next(one for one in (request.size, usual_size, USUAL_SIZE) if one is not None)
     if name in registry.MODELS:
         return _model(text, registry.get(name), request, size=size, equals=bool(equals), weights=weights)
     if text in RIVALS:
@@ -125,6 +127,7 @@ def _model(text: str, spec: ModelSpec, request: BenchRequest, *, size: int, equa
         spec=spec,
         weights=Path(weights) if equals else None,
         detects=spec.is_detector,
+        thresholds=usual_thresholds(spec.dataset) if spec.is_detector else None,
     )
 
 
@@ -142,6 +145,7 @@ def _file(path: Path, request: BenchRequest) -> Subject:
         request,
         size=engine.preprocess.size,
         detects=engine.head is not None,
+        thresholds=engine.thresholds,
         file=BenchFile(
             path=path,
             column=f"ort-{precision or 'file'}",
@@ -167,9 +171,10 @@ def _plan(path: Path, request: BenchRequest) -> Subject:
     artifact, manifest = read_plan(path, trust=request.trust)
     why_not, batch = None, None
     notes: tuple[str, ...] = (artifact.warning,) if artifact.warning else ()
+    thresholds = manifest.thresholds()
     try:
         engine = open_engine(str(path), trust=request.trust)
-        notes, batch = _notes(engine), engine.batch
+        notes, batch, thresholds = _notes(engine), engine.batch, engine.thresholds
         with engine.runner:
             pass
     except TargetError as error:
@@ -181,6 +186,7 @@ def _plan(path: Path, request: BenchRequest) -> Subject:
         request,
         size=manifest.preprocess_spec().size,
         detects=manifest.head is not None,
+        thresholds=thresholds,
         file=BenchFile(
             path=path,
             column=f"trt-{_precision(manifest) or 'file'}",
@@ -195,7 +201,14 @@ def _plan(path: Path, request: BenchRequest) -> Subject:
 
 
 def _of_file(
-    path: Path, manifest: Manifest | None, request: BenchRequest, *, size: int, detects: bool, file: BenchFile
+    path: Path,
+    manifest: Manifest | None,
+    request: BenchRequest,
+    *,
+    size: int,
+    detects: bool,
+    thresholds: Thresholds | None,
+    file: BenchFile,
 ) -> Subject:
     if request.size is not None and request.size != size:
         raise UsageError(
@@ -211,7 +224,13 @@ def _of_file(
         )
     network = str(manifest.model.get("name") or "") if manifest is not None else ""
     return Subject(
-        label=str(path), network=network or "unknown", title=str(path), size=size, detects=detects, file=file
+        label=str(path),
+        network=network or "unknown",
+        title=str(path),
+        size=size,
+        detects=detects,
+        thresholds=thresholds if file.boundary == NETWORK_NMS else None,
+        file=file,
     )
 
 

@@ -34,10 +34,16 @@ def _opened(engine: OpenEngine) -> Opened:
         thresholds=engine.thresholds,
         trained=engine.trained,
         sha256=engine.state_sha256 or engine.sha256,
+        weights_sha256=engine.state_sha256 or _in_manifest(engine),
         warning=engine.warning,
         model=engine.model,
         network=engine.network,
     )
+
+
+def _in_manifest(engine: OpenEngine) -> str | None:
+    found = engine.manifest.weights.get("state_sha256") if engine.manifest else None
+    return found if isinstance(found, str) and found else None
 
 
 def fold(module: nn.Module, example: Tensor) -> tuple[nn.Module, str | None]:

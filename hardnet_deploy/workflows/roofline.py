@@ -1,4 +1,4 @@
-"""``hardnet-deploy roofline``: how fast a network can be at most, layer by layer, and how much of that is reached."""
+"""``hardnet-deploy roofline``: what bounds each layer of a network, and how much of the bound is reached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.document_files import save_csv, save_json
 from hardnet_deploy.workflows.environment import Probes, read_cpu, read_gpus
 from hardnet_deploy.workflows.roofline_graph import RooflineGraph, roofline_graph
-from hardnet_deploy.workflows.roofline_times import LayerTimes, measured_here, read_times
+from hardnet_deploy.workflows.roofline_notes import DEFINITION, notes
+from hardnet_deploy.workflows.roofline_times import LayerTimes, measured_here, read_times, refuse_other_precision
 
 if TYPE_CHECKING:
     from hardnet_deploy.bench.graph_cost import LayerCost
@@ -30,11 +31,6 @@ KIND: Final = "roofline"
 ALL: Final = "all"
 HERE: Final = ("here", "cpu")
 GPU: Final = "gpu"
-DEFINITION: Final = (
-    "bound of a layer = max(operations / peak, bytes / bandwidth); 2 operations a multiply-accumulate; every tensor and"
-    " weight read once and written once a layer, no cache between layers, activations and batch norm in their"
-    " convolution; of the network, the sum"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +101,7 @@ class RooflineResult:
             "macs": self.macs,
             "definition": DEFINITION,
             "times": None if self.times is None else self.times.source,
+            "times_of": None if self.times is None else self.times.identity,
             "conditions": dict(self.conditions),
             "targets": [one.as_dict() for one in self.rooflines],
             "notes": list(self.notes),
@@ -141,7 +138,10 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
         _refuse_foreign(times, request)
     threads = request.threads or (times.threads if times else None) or usual_workers()
     devices = _devices(request.target, threads, progress)
-    pairs = _pairs(devices, precision_of(costs), request.precision or (times.precision if times else None))
+    typed = precision_of(costs)
+    if times is not None:
+        refuse_other_precision(times, graph, typed)
+    pairs = _pairs(devices, typed, request.precision or (times.precision if times else None))
     if times is not None and len(pairs) > 1:
         raise UsageError("the profile does not tell its precision", next_step="add --precision")
     if request.measure:
@@ -154,7 +154,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
         rooflines=tuple(held),
         times=times,
         conditions=_conditions(devices, threads),
-        notes=tuple(_notes(held, costs, times)),
+        notes=notes(held, costs, graph, times),
         files={name.removeprefix("--"): str(path) for name, path in outputs.items() if path is not None},
         command=request.command,
     )
@@ -264,22 +264,6 @@ def _conditions(devices: Sequence[Device], threads: int) -> dict[str, Any]:
     if not any(one.name == HERE[0] for one in devices):
         return {}
     return {"threads": threads, "processor": read_cpu(Probes()).model}
-
-
-def _notes(found: Sequence[Roofline], costs: Sequence[LayerCost], times: LayerTimes | None) -> list[str]:
-    notes = []
-    if any(one.data_dependent for one in costs):
-        notes.append("NMS depends on the boxes: only its part that does not is counted")
-    if any(one.device.name == HERE[0] for one in found):
-        notes.append(
-            "this machine's peaks are what it reached just now; layers whose tensors stay in a cache can beat the bound"
-        )
-    if times is not None and times.simulated:
-        notes.append("a stand-in of TensorRT ran: these times, and shares of them, say nothing about any device")
-    over = [layer.name for one in found for layer in one.layers if layer.share is not None and layer.share > 1]
-    if over:
-        notes.append(f"{len(over)} layers are faster than their bound: cached tensors, or a peak measured too low")
-    return notes
 
 
 def _write(request: RooflineRequest, result: RooflineResult) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
 from hardnet_deploy.kit.json_record import Record, read_json
@@ -25,6 +25,8 @@ class LayerTimes:
 
     Args:
         layers: (title, ms) of each.
+        label: Of the engine, as it was typed.
+        sha256: Of its file; None for PyTorch without one.
         source: Which engine, measured how.
         precision: That the engine was asked for; None where the profile does not tell.
         simulated: A stand-in ran; such times mean nothing.
@@ -33,11 +35,23 @@ class LayerTimes:
     """
 
     layers: tuple[tuple[str, float], ...]
+    label: str
+    sha256: str | None
     source: str
     precision: str | None
     simulated: bool
     processor: str | None = None
     threads: int | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Of the engine, for the document."""
+        return {"label": self.label, "sha256": self.sha256, "precision": self.precision}
+
+    def is_of(self, graph: RooflineGraph) -> bool:
+        """Whether ``graph`` is what was timed: the same file, or the model by name, whatever its weights."""
+        known, label = graph.identity["sha256"], graph.identity["label"]
+        return bool(self.sha256 == known if known else self.label.partition("=")[0] == label)
 
 
 def read_times(path: Path, graph: RooflineGraph) -> LayerTimes:
@@ -68,11 +82,35 @@ def read_times(path: Path, graph: RooflineGraph) -> LayerTimes:
     on_cpu = conditions.has("threads")
     return LayerTimes(
         layers=tuple((one.text("name"), one.number("ms")) for one in layers),
+        label=engine.text("label"),
+        sha256=engine.digest("sha256") if engine.has("sha256") else None,
         source=f"{record.text('source')}, {record.text('provenance')} ({path.name})",
         precision=engine.text("precision") if engine.has("precision") else None,
         simulated=record.boolean("simulated"),
         processor=conditions.text("processor") if on_cpu else None,
         threads=conditions.count("threads") if on_cpu else None,
+    )
+
+
+def refuse_other_precision(times: LayerTimes, graph: RooflineGraph, typed: str) -> None:
+    """Refuse the times of another file whose arithmetic is not that of ``graph``.
+
+    A plan cannot be named instead, so the times of one are held against the graph that it was built from.
+
+    Args:
+        times: Of a profile.
+        graph: Held against them.
+        typed: What most of its arithmetic runs in.
+
+    Raises:
+        ArtifactMismatchError: They differ.
+    """
+    if times.is_of(graph) or times.processor is None or times.precision in {None, typed}:
+        return
+    raise ArtifactMismatchError(
+        f"the profile is of an engine in {times.precision}, {graph.identity['label']} is typed in {typed}",
+        got=f"times of {times.label}",
+        next_step="name the file that was profiled",
     )
 
 
@@ -90,6 +128,8 @@ def measured_here(graph: RooflineGraph, *, threads: int, progress: Progress) -> 
     )
     return LayerTimes(
         layers=tuple((one.name, one.ms) for one in found.layers),
+        label=graph.identity["label"],
+        sha256=graph.identity["sha256"],
         source=f"{found.source}, measured here, {threads} thread{'s' if threads > 1 else ''}",
         precision=None,
         simulated=False,

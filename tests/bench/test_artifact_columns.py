@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from simulated_device import ADA
 from simulated_host import LABELS, build_plan_file, simulated_host
 from small_int8 import DETECTOR, fill_folder
-from tiny_detector import TOY, write_toy
+from tiny_detector import THRESHOLDS, TOY, write_toy
 
 from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.bench.artifact_columns import load_artifact_side
@@ -48,13 +49,44 @@ def test_a_graph_is_timed_with_its_manifests_facts(tmp_path: Path) -> None:
     assert facts.trained is True
     assert facts.source == str(path)
     assert facts.engine.startswith("ONNX Runtime 1.")
-    assert facts.boundary_text.endswith("NMS in")
-    assert json.dumps(vars(facts))
+    assert facts.boundary_text.endswith("NMS (score 0.03, IoU 0.45, at most 10) in")
+    assert (facts.nms, facts.thresholds) == ("in-graph", THRESHOLDS)
+    assert facts.weights_sha256 is None
+    assert json.dumps(dataclasses.asdict(facts))
 
 
 def test_nms_by_its_reference_is_said_so(tmp_path: Path) -> None:
     loaded = load(graph(write_toy(tmp_path / "toy.onnx", nms="efficient")))
     assert "EfficientNMS by its NumPy reference" in loaded.facts.engine
+    assert loaded.facts.nms == "plugin-by-numpy"
+    assert "at most 10) in, the NMS by the NumPy reference of its plugin" in loaded.facts.boundary_text
+
+
+@pytest.mark.parametrize("nms", ["efficient", "onnx"])
+def test_what_reaches_the_nms_is_counted_in_what_is_timed(tmp_path: Path, nms: Any) -> None:
+    path = write_toy(tmp_path / "toy.onnx", nms=nms)
+    images = np.zeros((3, 9, 12, 3), np.uint8)
+    images[0, ..., 0] = 255  # red: one candidate; black: none
+    np.save(tmp_path / "images.npy", images)
+    for boundary in ("network+NMS", "end-to-end"):
+        batches = load(graph(path, boundary=boundary, data=str(tmp_path / "images.npy")))
+        assert batches.facts.nms_candidates == 0  # of three images one has one
+    np.save(tmp_path / "images.npy", images[:1])
+    assert load(graph(path, data=str(tmp_path / "images.npy"))).facts.nms_candidates == 1
+
+
+def test_a_graph_without_nms_has_no_facts_of_one(tmp_path: Path) -> None:
+    facts = load(graph(write_toy(tmp_path / "toy.onnx", outputs="raw"), boundary="network")).facts
+    assert (facts.nms, facts.thresholds, facts.nms_candidates) == (None, None, None)
+    assert "score" not in facts.boundary_text
+
+
+def test_the_weights_hash_is_the_manifests(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "toy.onnx", nms="onnx")
+    record = json.loads(manifest_path(path).read_text())
+    record["weights"]["state_sha256"] = "5e" * 32
+    manifest_path(path).write_text(json.dumps(record))
+    assert load(graph(path)).facts.weights_sha256 == "5e" * 32
 
 
 def test_a_side_has_the_threads_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +163,8 @@ def test_a_plan_is_timed_by_the_device_files_events(tmp_path: Path, monkeypatch:
             assert len(loaded.turn(5, warm_up_ms=0, least_warm_up=1)) == 5
             assert loaded.facts.engine == LABELS[ADA] + (", CUDA graph" if options else "")
             assert loaded.facts.artifact_sha256 == sha256_file(Path("fp32.engine"))
+            assert (loaded.facts.nms, loaded.facts.nms_candidates) == ("in-graph", None)
+            assert "score 0.03, IoU 0.45, at most 10" in loaded.facts.boundary_text
         whole = load(Side(**fixed, boundary="end-to-end"))
         assert len(whole.turn(2, warm_up_ms=0, least_warm_up=1)) == 2
         with pytest.raises(SideError, match="not 'network'"):

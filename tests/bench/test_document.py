@@ -14,6 +14,7 @@ from hardnet_deploy.bench.document import check_bench, read_bench, save_bench
 from hardnet_deploy.errors import InputFileError
 
 FIGURES = made_up_row()["measured"]
+RATIO = made_up_row()["ratio_to_reference"]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -72,6 +73,11 @@ def in_row(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (in_row(gain_over_eager={"ratio": 2.0, "low": 3.0, "high": 1.0}), "low"),
         (in_row(artifact={"file": None, "sha256": "short"}), "sha256"),
         (in_row(trained="yes"), "trained"),
+        (in_row(nms="by hand"), "nms"),
+        (in_row(nms_candidates=-1), "nms_candidates"),
+        (in_row(measured={**FIGURES, "cov_flagged": "yes"}), "cov_flagged"),
+        (in_row(ratio_to_reference={**RATIO, "statistic": "mode"}), "statistic"),
+        (in_row(gain_over_eager={"ratio": 2.0, "low": None, "high": None, "eager": 1}), "eager"),
         (in_row(notes="none"), "notes"),
     ],
 )
@@ -82,6 +88,14 @@ def test_a_part_that_is_not_what_it_must_be_is_named(change: Callable[[dict[str,
     with pytest.raises(InputFileError) as caught:
         check_bench(document, source="b.json")
     assert place in caught.value.what
+
+
+def test_documents_of_before_a_field_was_recorded_are_read() -> None:
+    row = made_up_row(gain_over_eager={"ratio": 2.0, "low": None, "high": None, "rounds": 1})
+    for part, name in ((row, "nms"), (row, "nms_candidates"), (row["measured"], "cov_flagged")):
+        part.pop(name)
+    row["ratio_to_reference"].pop("statistic")
+    check_bench(made_up_document(row), source="b.json")
 
 
 def test_every_field_of_a_document_is_described() -> None:

@@ -16,6 +16,7 @@ def test_a_summary_is_of_all_runs_of_all_rounds() -> None:
     assert (found.median, found.mean, found.min, found.max, found.runs) == (2.0, 4.0, 1.0, 9.0, 3)
     assert found.cov_percent == pytest.approx(100 * np.std([1, 9, 2]) / 4)
     assert found.cov_flagged
+    assert found.as_dict()["cov_flagged"] is True
 
 
 @pytest.mark.parametrize(("name", "least"), LEAST_RUNS.items())

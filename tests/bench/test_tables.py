@@ -32,7 +32,7 @@ def test_a_row_has_published_and_measured_ratio_hash_and_origin() -> None:
         "measured here",
     ):
         assert cell in row
-    assert any("published ratio" in line and "ratio to ResNet-50" in line for line in lines)
+    assert any("published ratio (means)" in line and "ratio to ResNet-50 (means)" in line for line in lines)
     assert any(line.startswith("timed") and "input tensor to logits" in line for line in lines)
 
 
@@ -79,9 +79,58 @@ def test_a_published_network_that_was_not_timed_at_all_keeps_its_published_row()
 
 
 def test_unstable_and_interrupted_are_said() -> None:
-    assert "35.4 UNSTABLE" in text(made_up_row(measured=UNSTABLE))
+    assert "35.4 HIGH UNSTABLE" in text(made_up_row(measured=UNSTABLE))
     assert "UNSTABLE" not in text(made_up_row())
     assert "interrupted after 2 rounds" in text(made_up_row(), finished=False)
+
+
+def test_a_high_variation_is_marked_and_explained_once() -> None:
+    told = text(made_up_row(), made_up_row(key="b"))
+    assert told.count("35.4 HIGH") == 2
+    assert told.count("vary by more than 2.5 %") == 1
+    steady = {**made_up_row()["measured"], "cov_percent": 1.0, "cov_flagged": False}
+    assert "HIGH" not in text(made_up_row(measured=steady))
+
+
+def of_two(engine: str = "fused", **changes: Any) -> dict[str, Any]:
+    gain = {"ratio": 2.5, "low": 2.4, "high": 2.6, "rounds": 4, "eager": "hardnet68/eager"}
+    row = made_up_row(key=f"hardnet68/{engine}", engine=engine, ratio_to_reference=None, gain_over_eager=gain)
+    return row | changes
+
+
+def test_a_ratio_is_marked_where_one_of_its_rows_did_not_settle() -> None:
+    eager = made_up_row(ratio_to_reference=None)
+    unsettled = eager | {"measured": UNSTABLE}
+    assert "2.50 (2.40 to 2.60) UNSTABLE" in text(unsettled, of_two())
+    assert "2.50 (2.40 to 2.60) UNSTABLE" in text(eager, of_two(measured=UNSTABLE))
+    assert "one of the two rows that it divides did not settle" in text(unsettled, of_two())
+    assert "UNSTABLE" not in text(eager, of_two())
+    reference = made_up_row(key="resnet50/eager", network="resnet50", measured=UNSTABLE, ratio_to_reference=None)
+    assert "0.80 (0.75 to 0.86) UNSTABLE" in text(made_up_row(), reference)
+
+
+def test_a_gain_over_an_nms_in_numpy_says_so() -> None:
+    eager, fused = made_up_row(nms="numpy", ratio_to_reference=None), of_two(nms="in-graph")
+    for told in (text(eager, fused), "\n".join(markdown_table(made_up_document(eager, fused)))):
+        assert "2.50 (2.40 to 2.60), eager's NMS in NumPy" in told
+        assert "gain over eager (medians)" in told
+    assert "NumPy" not in text(eager | {"nms": "torchvision"}, fused)
+    assert "NumPy" not in text(eager, fused | {"gain_over_eager": None})
+
+
+def test_documents_of_before_have_no_marks_that_they_do_not_record() -> None:
+    eager, fused = made_up_row(), of_two()
+    for row in (eager, fused):
+        row.pop("nms")
+        row.pop("nms_candidates")
+        row["measured"] = {name: value for name, value in UNSTABLE.items() if name != "cov_flagged"}
+    eager["ratio_to_reference"].pop("statistic")
+    fused["gain_over_eager"].pop("eager")
+    told = text(eager, fused)
+    assert "35.4 UNSTABLE" in told
+    assert "2.50 (2.40 to 2.60) UNSTABLE" in told  # the eager row of the same work
+    assert "ratio to ResNet-50 (medians)" in told
+    assert csv_table(made_up_document(eager, fused))
 
 
 def test_an_interval_that_is_not_there_is_said_to_be_missing() -> None:
@@ -124,6 +173,7 @@ def test_csv_has_every_row_with_as_many_cells_as_names() -> None:
     assert read[0]["ms_median"] == "2.0"
     assert (read[0]["ratio"], read[0]["ratio_low"], read[0]["ratio_high"]) == ("0.8", "0.75", "0.86")
     assert read[0]["notes"] == "a, b"
+    assert (read[0]["ratio_statistic"], read[0]["cov_flagged"], read[0]["nms"]) == ("mean", "True", "")
     assert read[1]["ms_median"] == ""
     assert read[1]["published_ms"] == "22.5"
     assert read[2]["provenance"] == "imported (Xavier, 2026-11-21)"

@@ -117,6 +117,7 @@ def test_a_detector_has_a_boundary_before_and_after_its_nms(tmp_path: Path) -> N
     assert conf.shape[1] == loc.shape[1]
     assert network.facts.boundary_text == "input tensor to raw loc and conf"
     assert network.facts.trained is True
+    assert (network.facts.nms, network.facts.thresholds, network.facts.nms_candidates) == (None, None, None)
 
     with_nms = loaded(**DETECTOR, boundary="network+NMS", data=str(file))
     assert "NMS by" in with_nms.facts.boundary_text
@@ -124,9 +125,21 @@ def test_a_detector_has_a_boundary_before_and_after_its_nms(tmp_path: Path) -> N
     assert "3 images in turn" in with_nms.facts.notes[-1]
     from_start = loaded(**DETECTOR, boundary="end-to-end", data=str(file))
     assert from_start.facts.boundary_text.startswith("8-bit image to results")
+    assert with_nms.facts.nms in {"numpy", "torchvision"}
+    assert with_nms.facts.thresholds == Thresholds(score=0.02, iou=0.45, max_detections=200)
+    assert with_nms.facts.nms_candidates == from_start.facts.nms_candidates
+    assert with_nms.facts.weights_sha256 == network.facts.weights_sha256 == network.facts.artifact_sha256
     for number in (0, 2, 3):
         for one, other in zip(output(with_nms, number), output(from_start, number), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_the_sides_own_limits_are_those_of_its_nms() -> None:
+    low, high = (Thresholds(score=score, iou=0.45, max_detections=7) for score in (0.01, 0.9))
+    many, few = (loaded(**{**DETECTOR, "boundary": "network+NMS", "thresholds": one}) for one in (low, high))
+    assert (many.facts.thresholds, few.facts.thresholds) == (low, high)
+    assert "score 0.9, IoU 0.45, at most 7" in few.facts.boundary_text
+    assert (many.facts.nms_candidates or 0) > (few.facts.nms_candidates or 0)
 
 
 def test_torchvisions_nms_keeps_what_the_reference_keeps() -> None:
@@ -158,7 +171,9 @@ def test_torchvisions_nms_keeps_what_the_reference_keeps() -> None:
 def test_the_nms_that_is_timed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Thresholds(score=0.3, iou=0.5, max_detections=15)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert "NumPy reference" in torch_detections.suppression(limits).text
+    found = torch_detections.suppression(limits)
+    assert "NumPy reference" in found.text
+    assert found.kind == "numpy"
 
 
 @pytest.mark.parametrize(

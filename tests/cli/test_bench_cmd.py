@@ -111,6 +111,7 @@ def test_a_full_disk_at_the_end_takes_no_result_back(timings: MadeUpTimings) -> 
     ("words", "code"),
     [
         (["hardnet68", "--budget", "no"], 2),
+        (["hardnet39ds", "--size", "0"], 2),
         (["hardnet68", "--engines", "trt-int8"], 3),
         (["none.onnx"], 4),
         (["toy.onnx"], 8),

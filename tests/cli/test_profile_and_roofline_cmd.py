@@ -76,6 +76,8 @@ def test_a_roofline_for_a_person() -> None:
     assert "GeForce GTX 1080 Ti" in out
     assert "this machine's CPU, measured" in out
     assert "bound by" in out
+    assert "Winograd" in out
+    assert "at least" not in out
     assert "https://" in out
     assert "measured here" in out
 

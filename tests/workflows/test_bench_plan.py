@@ -109,6 +109,10 @@ def test_files_of_different_kinds_keep_their_own_boundary_and_size() -> None:
     ("subjects", "options", "said"),
     [
         (["hardnet68"], {"size": 8}, "--size from 32"),
+        (["hardnet39ds"], {"size": 0}, "--size 0 is out of range"),
+        (["hardnet39ds"], {"size": -5}, "--size -5 is out of range"),
+        (["vgg16"], {"size": 0}, "--size 0 is out of range"),
+        ([], {"size": 0}, "--size 0 is out of range"),
         (["ssd512-hardnet68-coco"], {"size": 300}, "--size is for backbones"),
         (["hardnet68"], {"boundary": "network+nms"}, "no NMS to time"),
         (["hardnet68"], {"boundary": "all"}, "no boundary called 'all'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ from tiny_detector import BLUE, RED, save_image, write_toy
 from hardnet_deploy.artifacts import load_artifact
 from hardnet_deploy.bench import rival_onnx as rivals_writer
 from hardnet_deploy.bench.engine_columns import Machine
+from hardnet_deploy.bench.rival_table import RIVALS
+from hardnet_deploy.bench.rivals import load_network
+from hardnet_deploy.bench.torch_columns import state_sha256
 from hardnet_deploy.errors import CheckpointError, ExportError, InputFileError
-from hardnet_deploy.specs import classifier_preprocess
-from hardnet_deploy.workflows import bench_artifacts
+from hardnet_deploy.models import registry
+from hardnet_deploy.specs import Thresholds, classifier_preprocess
+from hardnet_deploy.workflows import bench_artifacts, bench_plan
 from hardnet_deploy.workflows.bench_data import BenchData, read_bench_data
 from hardnet_deploy.workflows.bench_options import BenchRequest
 from hardnet_deploy.workflows.bench_plan import plan_bench
 from hardnet_deploy.workflows.bench_prepare import Prepared, prepare
+from hardnet_deploy.workflows.bench_thresholds import with_files_thresholds
+from hardnet_deploy.workflows.export import load_model
 
 SIZE = 64
 
@@ -37,6 +44,13 @@ def prepared(*subjects: str, machine: Machine = LAPTOP, data: str = "random", **
     return prepare(plan, machine, fed, folder, lambda *_: None, code_line="pingolh", trust=bool(options.get("trust")))
 
 
+def drawn(network: str) -> torch.nn.Module:
+    """The weights that PyTorch times: from the seed."""
+    if network in RIVALS:
+        return load_network(network)[0]
+    return load_model(registry.get(network), None, code_line=registry.CODE_LINES[0])[0]
+
+
 @pytest.mark.slow
 def test_a_network_and_a_rival_become_float_and_int8_files_with_manifests() -> None:
     made = prepared("hardnet39ds", "mobilenet_v2", size=SIZE, engines="eager,ort-fp32,ort-int8")
@@ -47,6 +61,8 @@ def test_a_network_and_a_rival_become_float_and_int8_files_with_manifests() -> N
         manifests = [load_artifact(Path(side.artifact or "")).manifest for side in (float32, int8)]
         assert [one.precision["requested"] for one in manifests if one] == ["fp32", "int8"]
         assert all(one.model["name"] == network and not one.trained for one in manifests if one)
+        (weights,) = {one.weights["state_sha256"] for one in manifests if one}
+        assert weights == state_sha256(drawn(network))  # what the row of PyTorch has: they are compared
         assert {side.size for side in (eager, float32, int8)} == {SIZE}
         assert any("for timing only" in text for text in made.notes[int8.key])
         assert made.notes[float32.key] == ()
@@ -133,3 +149,22 @@ def test_a_folder_without_images_is_an_error() -> None:
     Path("empty").mkdir()
     with pytest.raises(InputFileError, match="no image in empty"):
         fed_with("empty")
+
+
+def test_nms_limits_reach_the_side_of_pytorch_and_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(bench_artifacts, "run_export", lambda request, *_: asked.append(request))
+    limits = Thresholds(score=0.3, iou=0.5, max_detections=7)
+    real = with_files_thresholds
+
+    def with_limits(subjects: Any) -> Any:
+        found, notes = real(subjects)
+        return tuple(dataclasses.replace(one, thresholds=limits) if one.spec else one for one in found), notes
+
+    monkeypatch.setattr(bench_plan, "with_files_thresholds", with_limits)
+    made = prepared("ssd300-hardnet-demo", boundary="network+nms", engines="eager,ort-fp32")
+    assert made.sides["ssd300-hardnet-demo/eager/network+NMS"].thresholds == limits
+    (request,) = asked
+    assert (request.score_threshold, request.iou_threshold, request.max_detections) == (0.3, 0.5, 7)
+    without = prepared("ssd300-hardnet-demo", boundary="network", engines="eager")
+    assert without.sides["ssd300-hardnet-demo/eager"].thresholds is None

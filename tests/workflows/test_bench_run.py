@@ -205,6 +205,8 @@ def test_imported_rows_stand_beside_marked_and_are_compared_with_nothing(timings
     assert imported["provenance"].startswith("imported (")
     assert imported["ratio_to_reference"] is imported["gain_over_eager"] is imported["rounds_ms"] is None
     assert imported["measured"]["median"] > 0
+    assert imported["measured"]["cov_flagged"] in {True, False, None}
+    assert imported["nms"] is imported["nms_candidates"] is None
 
 
 def test_a_store_that_is_not_there_is_an_error_before_anything_runs(timings: MadeUpTimings) -> None:

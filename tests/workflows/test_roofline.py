@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_int8 import build, fill_folder, silent
+from small_int8 import build, fill_folder, silent, write_detector
 
 from hardnet_deploy.bench import machine_peak
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, TargetError, UsageError
@@ -193,3 +193,57 @@ def test_a_gpu_whose_peaks_are_not_known_is_named(monkeypatch: pytest.MonkeyPatc
         run(target="gpu")
     monkeypatch.setattr(module, "read_gpus", lambda _probes: ((made(name="NVIDIA H200"),), None))
     assert {one.device.name for one in run(target="gpu").rooflines} == {"h200"}
+
+
+@pytest.mark.parametrize("target", ["gtx-1080ti", "jetson-nano", "h200", "here"])
+def test_every_target_says_of_what_model_its_bound_is(target: str) -> None:
+    told = " ".join(run(target=target).notes)
+    for words in ("direct convolution", "once through DRAM", "Winograd", "caches hold tensors"):
+        assert words in told
+    assert ("nominal boost clock" in told) == (target != "here")
+    assert ("what it reached just now" in told) == (target == "here")
+
+
+def profiled(engine: str) -> Path:
+    run_profile(ProfileRequest(engine=engine, iterations=1, threads=1, output=Path("p.json")), silent)
+    return Path("p.json")
+
+
+def test_times_of_another_file_are_said_to_be_with_both_hashes() -> None:
+    write_detector(Path("other.onnx"), seed=4)
+    result = run(times=profiled("other.onnx"), target="here")
+    own, other = (sha256_file(Path(name)) for name in ("float.onnx", "other.onnx"))
+    (note,) = [text for text in result.notes if "another file" in text]
+    assert f"other.onnx (SHA-256 {other[:12]})" in note
+    assert f"float.onnx (SHA-256 {own[:12]})" in note
+    document = result.as_dict()
+    assert document["sha256"] == own
+    assert document["times_of"] == {"label": "other.onnx", "sha256": other, "precision": "fp32"}
+
+
+def test_times_of_the_same_file_need_no_note() -> None:
+    Path("float.onnx").rename("renamed.onnx")
+    Path("float.onnx.json").rename("renamed.onnx.json")
+    result = run(model="renamed.onnx", times=profiled("renamed.onnx"), target="here")
+    assert not [text for text in result.notes if "another file" in text]
+    assert run(model="renamed.onnx", target="gtx-1080ti").as_dict()["times_of"] is None
+    measured = run(model="renamed.onnx", measure=True).as_dict()
+    assert measured["times_of"]["sha256"] == measured["sha256"]
+
+
+def test_times_of_a_file_in_another_precision_are_refused() -> None:
+    build()
+    with pytest.raises(ArtifactMismatchError, match=r"an engine in int8, float\.onnx is typed in fp32") as caught:
+        run(times=profiled("int8.onnx"), target="here")
+    assert caught.value.got == "times of int8.onnx"
+    assert run(model="int8.onnx", times=Path("p.json"), target="here").rooflines[0].precision == "int8"
+
+
+def test_times_of_a_plan_are_held_against_its_graph_and_that_is_said() -> None:
+    saved = json.loads(profiled("float.onnx").read_text())
+    of_a_gpu = {**saved["conditions"], "threads": None}
+    engine = {**saved["engine"], "label": "a.engine", "sha256": "5e" * 32, "precision": "fp16"}
+    Path("p.json").write_text(json.dumps({**saved, "conditions": of_a_gpu, "engine": engine}))
+    result = run(times=Path("p.json"), target="gtx-1080ti")
+    assert [one.precision for one in result.rooflines] == ["fp16"]
+    assert any("a.engine (SHA-256 5e5e5e5e5e5e)" in text for text in result.notes)

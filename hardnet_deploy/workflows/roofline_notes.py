@@ -1,0 +1,62 @@
+"""What the reader of a roofline should know: of what model the bound is, and whose times are held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from hardnet_deploy.bench.peaks import DEVICES
+from hardnet_deploy.bench.roofline import Roofline
+from hardnet_deploy.workflows.roofline_graph import RooflineGraph
+from hardnet_deploy.workflows.roofline_times import LayerTimes
+
+if TYPE_CHECKING:
+    from hardnet_deploy.bench.graph_cost import LayerCost
+
+DEFINITION: Final = (
+    "bound of a layer = max(operations / peak, bytes / bandwidth); 2 operations a multiply-accumulate; direct"
+    " convolution; every tensor and weight read once and written once a layer, no cache between layers, activations and"
+    " batch norm in their convolution; of the network, the sum"
+)
+MODEL: Final = (
+    "the bound is of direct convolution with every tensor once through DRAM: Winograd's algorithm needs fewer products,"
+    " and caches hold tensors, so layers and networks can be faster than it"
+)
+NOMINAL: Final = "peaks of data sheets are dense rates at the nominal boost clock, which a card may exceed"
+MEASURED: Final = "this machine's peaks are what it reached just now"
+HASH_DIGITS: Final = 12
+
+
+def notes(
+    found: Sequence[Roofline], costs: Sequence[LayerCost], graph: RooflineGraph, times: LayerTimes | None
+) -> tuple[str, ...]:
+    """Sentences that belong beside the bounds and shares.
+
+    Args:
+        found: One for each target and precision.
+        costs: Of the graph's layers.
+        graph: What the bounds are of.
+        times: What the shares are of.
+    """
+    texts = [MODEL]
+    if any(one.device.name in DEVICES for one in found):
+        texts.append(NOMINAL)
+    if any(one.device.name not in DEVICES for one in found):
+        texts.append(MEASURED)
+    if any(one.data_dependent for one in costs):
+        texts.append("NMS depends on the boxes: only its part that does not is counted")
+    if times is not None and not times.is_of(graph):
+        texts.append(
+            f"the times are of another file, {times.label} ({_digest(times.sha256)}); the bounds are of"
+            f" {graph.identity['label']} ({_digest(graph.identity['sha256'])})"
+        )
+    if times is not None and times.simulated:
+        texts.append("a stand-in of TensorRT ran: these times, and shares of them, say nothing about any device")
+    over = [layer.name for one in found for layer in one.layers if layer.share is not None and layer.share > 1]
+    if over:
+        texts.append(f"{len(over)} layers are faster than their bound")
+    return tuple(texts)
+
+
+def _digest(sha256: Any) -> str:
+    return f"SHA-256 {sha256[:HASH_DIGITS]}" if sha256 else "no file"
