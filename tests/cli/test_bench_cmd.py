@@ -170,7 +170,7 @@ def test_ctrl_c_while_times_are_taken_keeps_the_finished_rounds() -> None:
     write_toy(Path("a.onnx"), nms="onnx")
     words = ("bench", "a.onnx", "--budget", "10m", "--iterations", "100000", "--warm-up", "1", "--save", "b.json")
     with subprocess.Popen(
-        [COMMAND, *words],
+        ["env", "--default-signal=INT", COMMAND, *words],  # a job in the background is started with it ignored
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
