@@ -115,15 +115,15 @@ def _openvino(path: Path, model: str, threads: int, more: dict[str, Any]) -> Loa
 
 def _torch(mode: str, model: str, threads: int) -> Loaded:
     import torch
-    from torch_detector import DecodedDetector
 
+    from hardnet_deploy.bench.torch_detections import Decoded
     from hardnet_deploy.workflows.export import load_model
 
     torch.set_num_threads(threads)
     spec = registry.get(model)
     assert spec.head is not None
     network, _ = load_model(spec, None, code_line=registry.CODE_LINES[0])
-    detector = DecodedDetector(network, spec.head).eval()
+    detector = Decoded(network, spec.head).eval()
     pixels = torch.from_numpy(image(model))
     call: Callable[[Any], Any] = detector
     if mode != "eager":
