@@ -41,8 +41,10 @@ ELSEWHERE = {
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The words, with the options of ``SHORTENED`` that they do not give themselves."""
+    """The words, with the options of ``SHORTENED`` that they do not give themselves and that do something."""
     added = {name: value for name, value in SHORTENED.get(words[0], {}).items() if name not in words}
+    if "--calib" in words:  # brings its ranges: nothing is counted
+        added.pop("--count", None)
     return [*words, *(word for pair in added.items() for word in pair if word is not None)]
 
 
