@@ -63,7 +63,7 @@ class ConditionWatch:
         self._has_gpu: bool | None = None
 
     def sample(self) -> None:
-        """Look once: before the first round, after each (it costs milliseconds) and at the end."""
+        """Look once: before anything is prepared, after each round (it costs milliseconds) and at the end."""
         gpu = None if self._has_gpu is False else read_gpu(self._command)
         self._has_gpu = gpu is not None
         self._samples.append(
@@ -85,7 +85,7 @@ class ConditionWatch:
             ``machine``, ``threads``, ``before`` and ``after`` (the first and the last look, or None), ``samples`` (how
             many), ``hottest_c``, ``slowest_clock_mhz`` and ``gpu_slowest_clock_mhz`` over all of them, ``throttled``
             (None where nothing tells), ``steal_percent`` (time that a hypervisor gave to others), and ``load`` (a
-            sentence where the machine was at work before the first round, else None).
+            sentence where the machine was at work before anything was prepared, else None).
         """
         samples = self._samples
         clocks = [one["clock_mhz"] for one in samples if one["clock_mhz"] is not None]
@@ -122,7 +122,7 @@ class ConditionWatch:
         before = self._samples[0]["load_average"] if self._samples else None
         if not cores or before is None or before[0] < BUSY_LOAD * cores:
             return None
-        return f"the machine was at work already: load average {before[0]:.2f} on {cores} cores before the first round"
+        return f"the machine was at work already: load average {before[0]:.2f} on {cores} cores when the bench began"
 
     def _clock_mhz(self) -> float | None:
         """Slowest core's, by cpufreq, else by /proc/cpuinfo."""

@@ -11,7 +11,9 @@ from hardnet_deploy.bench.stats import Ratio, Rounds, Statistic, Summary, ratio,
 
 WARM_UP_MS: Final = 200
 """Untimed, at the beginning of every turn: trtexec's default."""
-USUAL_ROUNDS: Final = 10
+USUAL_ROUNDS: Final = 30
+"""Many short turns rather than a few long ones: what a machine does to one round, a host that moves its virtual cores
+above all, it does not do to the next, and intervals over rounds need many of them."""
 StoppedBy = Literal["done", "budget", "rounds", "interrupted"]
 
 

@@ -28,7 +28,7 @@ from hardnet_deploy.workflows.bench_prepare import prepare
 from hardnet_deploy.workflows.bench_result import BenchResult
 from hardnet_deploy.workflows.bench_rows import RowMaker
 from hardnet_deploy.workflows.bench_worker import WORKER
-from hardnet_deploy.workflows.environment import Probes, read_cpu, read_gpus
+from hardnet_deploy.workflows.environment import Cpu, Probes, read_cpu, read_gpus
 
 Tell = Callable[[str], None]
 SAVE_EVERY_S: Final = 5.0
@@ -79,13 +79,19 @@ def run_bench(
     stored = read_imported(request.results)
     for line in (*plan.notes, *_intended(plan)):
         tell(line)
+    cpu = read_cpu(Probes())
+    watch = ConditionWatch(
+        machine={**basic_machine(), "cpu": {**asdict(cpu), "int8_dot_product": cpu.int8_dot_product}},
+        threads=plan.threads,
+    )
+    watch.sample()  # before engines are prepared: their load is none of others
     with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as name:
         folder = Path(name)
         batch = max(row.batch for row in plan.rows)
         data = read_bench_data(request.data, folder, batch=batch, progress=progress)
         prepared = prepare(plan, machine, data, folder, progress, code_line=request.code_line, trust=request.trust)
         maker = RowMaker(plan.rows, plan.protocol, prepared)
-        writer = _Writer(request, plan, data, stored, maker, tell)
+        writer = _Writer(request, plan, data, stored, maker, tell, watch, cpu)
         found: Timings | None = None
         if prepared.sides:
             found = time_sides(
@@ -162,18 +168,15 @@ class _Writer:
         stored: Iterable[dict[str, Any]],
         maker: RowMaker,
         tell: Tell,
+        watch: ConditionWatch,
+        cpu: Cpu,
     ) -> None:
         self._request, self._plan, self._data, self._maker, self._tell = request, plan, data, maker, tell
         self._save_failed = False
         self._next_save_s = 0.0
         own = plan.protocol.name == OWN
         self._imported = imported_rows(stored, None if own else {row.subject.network for row in plan.rows})
-        self._cpu = read_cpu(Probes())
-        self._watch = ConditionWatch(
-            machine={**basic_machine(), "cpu": {**asdict(self._cpu), "int8_dot_product": self._cpu.int8_dot_product}},
-            threads=plan.threads,
-        )
-        self._watch.sample()
+        self._watch, self._cpu = watch, cpu
 
     def on_round(self, found: Timings) -> None:
         """Keep what is known; a disk that is full by now does not end the timing."""

@@ -139,6 +139,10 @@ def refuse_nonsense(request: BenchRequest) -> None:
     warm_up = request.warm_up_ms
     if warm_up is not None and not (math.isfinite(warm_up) and 0 <= warm_up <= LONGEST_WARM_UP_MS):
         raise UsageError(f"--warm-up {warm_up:g} is out of range", wanted=f"0 to {LONGEST_WARM_UP_MS:g}, in ms")
+    if request.code_line not in registry.CODE_LINES:
+        raise UsageError(
+            f"unknown code line '{request.code_line}'", wanted=" or ".join(registry.CODE_LINES), next_step="see --help"
+        )
     parse_budget(request.budget)
     parse_boundary(request.boundary)
     taken = {os.path.realpath(path): path for path in _read(request)}

@@ -62,8 +62,15 @@ class BenchResult:
             f"the times of {len(names)} of {sum(bool(row['rounds_ms']) for row in self.rows)} rows did not settle",
             got=", ".join(names),
             wanted=str(self.document["protocol"]["stability"]),
-            next_step="leave the machine to the bench, or give a longer --budget; --allow-unstable takes them, marked",
+            next_step=f"leave the machine to the bench{self._fewer_threads()}, or give a longer --budget; "
+            "--allow-unstable takes them, marked",
         )
+
+    def _fewer_threads(self) -> str:
+        """Where threads share cores by turns, as virtual ones may, times jump by a third from second to second."""
+        threads = self.document["protocol"]["threads"]
+        on_cpu = any(row["device"] == "cpu" for row in self.unstable)
+        return ", give --threads 1 on a virtual machine" if on_cpu and threads > 1 else ""
 
     def lines(self) -> Iterator[str]:
         """The table for a terminal."""

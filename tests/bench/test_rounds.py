@@ -92,7 +92,7 @@ def timed(machine: Machine, *, plan: dict[str, Any], **options: Any) -> Timings:
 
 def test_steady_sides_end_with_their_iterations() -> None:
     machine = Machine({"one": 10.0, "other": 20.0}, noise=0.01)
-    found = timed(machine, plan={"iterations": 40})
+    found = timed(machine, plan={"iterations": 4 * USUAL_ROUNDS})
     assert found.stopped_by == "done"
     assert found.rounds == USUAL_ROUNDS
     for key, timing in found.sides.items():
@@ -121,16 +121,16 @@ def test_each_round_has_every_side_once_in_an_order_of_its_own() -> None:
     assert other.turns != machine.turns
 
 
-def test_noise_is_given_more_rounds_and_then_said_to_be_unstable() -> None:
+def test_a_drift_is_given_more_rounds_and_then_said_to_be_unstable() -> None:
     machine = Machine({"calm": 10.0, "wild": 10.0}, noise=0.0)
     steady = machine.run
 
     def run(key: str, runs: int, warm_up_ms: float) -> tuple[float, ...]:
-        factor = 1 + len(machine.turns) // 2 % 2 if key == "wild" else 1  # every other round is twice as long
+        factor = 1.04 ** (len(machine.turns) // 2) if key == "wild" else 1  # gets slower from round to round
         return tuple(factor * value for value in steady(key, runs, warm_up_ms))
 
-    machine.run = run  # type: ignore[method-assign]  # this machine's noise is the round's, not the run's
-    found = timed(machine, plan={"iterations": 10})
+    machine.run = run  # type: ignore[method-assign]  # this machine's noise is a drift
+    found = timed(machine, plan={"iterations": USUAL_ROUNDS})
     assert found.stopped_by == "rounds"
     assert found.rounds == ROUNDS_BEYOND * USUAL_ROUNDS
     assert found.sides["calm"].stable
@@ -166,10 +166,10 @@ def test_a_budget_is_spread_over_rounds_not_spent_in_the_first() -> None:
 
 def test_runs_a_turn_are_about_a_second_and_never_none() -> None:
     plan = TimingPlan(iterations=300)
-    assert runs_a_turn(20, plan, sides=4, budget_s=None) == 30
+    assert runs_a_turn(20, plan, sides=4, budget_s=None) == 300 / USUAL_ROUNDS
     assert runs_a_turn(200, plan, sides=4, budget_s=None) == 5
     assert runs_a_turn(5000, plan, sides=4, budget_s=None) == 1
-    assert runs_a_turn(0.01, plan, sides=4, budget_s=None) == 30
+    assert runs_a_turn(0.01, plan, sides=4, budget_s=None) == 300 / USUAL_ROUNDS
     assert runs_a_turn(200, plan, sides=20, budget_s=60) == 1
     assert runs_a_turn(200, TimingPlan(iterations=300, rounds=3), sides=4, budget_s=1) == 100
 
@@ -177,7 +177,7 @@ def test_runs_a_turn_are_about_a_second_and_never_none() -> None:
 def test_a_side_that_cannot_be_loaded_does_not_end_the_others() -> None:
     machine = Machine({"bad": 10.0, "good": 10.0})
     machine.fail["bad"] = 0
-    found = timed(machine, plan={"iterations": 10})
+    found = timed(machine, plan={"iterations": USUAL_ROUNDS})
     assert list(found.sides) == ["bad", "good"]
     assert found.sides["bad"].problem == "cannot be loaded here"
     assert found.sides["bad"].summary is None
@@ -189,7 +189,7 @@ def test_a_side_that_cannot_be_loaded_does_not_end_the_others() -> None:
 def test_a_side_that_fails_later_keeps_its_finished_rounds() -> None:
     machine = Machine({"weak": 10.0, "strong": 10.0})
     machine.fail["weak"] = 3
-    found = timed(machine, plan={"iterations": 40})
+    found = timed(machine, plan={"iterations": 4 * USUAL_ROUNDS})
     assert found.sides["weak"].problem == "ended"
     assert len(found.sides["weak"].rounds_ms) == 2
     assert len(found.sides["strong"].rounds_ms) == USUAL_ROUNDS
@@ -201,7 +201,7 @@ def test_a_side_that_fails_later_keeps_its_finished_rounds() -> None:
 def test_nothing_that_loads_is_no_endless_loop() -> None:
     machine = Machine({"one": 10.0, "other": 10.0})
     machine.fail |= {"one": 0, "other": 0}
-    found = timed(machine, plan={"iterations": 10})
+    found = timed(machine, plan={"iterations": USUAL_ROUNDS})
     assert found.rounds == 0
     assert all(one.problem for one in found.sides.values())
 
@@ -210,7 +210,7 @@ def test_an_interrupt_keeps_the_rounds_that_were_finished() -> None:
     machine = Machine({"one": 10.0, "other": 10.0})
     machine.interrupt_at = 5  # in the third round, after one side's turn
     seen: list[Timings] = []
-    found = timed(machine, plan={"iterations": 40}, on_round=seen.append)
+    found = timed(machine, plan={"iterations": 4 * USUAL_ROUNDS}, on_round=seen.append)
     assert found.stopped_by == "interrupted"
     assert found.rounds == 2
     assert all(len(one.rounds_ms) == 2 for one in found.sides.values())
@@ -222,7 +222,7 @@ def test_an_interrupt_keeps_the_rounds_that_were_finished() -> None:
 def test_sides_that_memory_does_not_hold_are_timed_in_groups_with_the_reference() -> None:
     each = wanted_bytes(side("a"), None)
     machine = Machine(dict.fromkeys(["ref", "a", "b", "c", "d"], 10.0), memory=3 * each + RESERVE_BYTES)
-    found = timed(machine, plan={"iterations": 10, "reference": ("ref",)})
+    found = timed(machine, plan={"iterations": USUAL_ROUNDS, "reference": ("ref",)})
     assert found.groups == (("ref", "a", "b"), ("ref", "c", "d"))
     assert machine.most_open == 3
     assert found.rounds == 2 * USUAL_ROUNDS
@@ -238,7 +238,7 @@ def test_sides_that_memory_does_not_hold_are_timed_in_groups_with_the_reference(
 
 def test_a_machine_of_too_little_memory_times_one_after_the_other() -> None:
     machine = Machine({"a": 10.0, "b": 10.0}, memory=100 * MIB)
-    assert timed(machine, plan={"iterations": 10}).groups == (("a",), ("b",))
+    assert timed(machine, plan={"iterations": USUAL_ROUNDS}).groups == (("a",), ("b",))
 
 
 def test_groups_share_the_budget() -> None:
@@ -255,7 +255,7 @@ def test_groups_share_the_budget() -> None:
 def test_progress_says_what_is_done_and_how_long_it_still_takes() -> None:
     told: list[TimingProgress] = []
     machine = Machine({"one": 100.0, "other": 100.0})
-    timed(machine, plan={"iterations": 20, "reference": ("one",)}, progress=told.append)
+    timed(machine, plan={"iterations": 2 * USUAL_ROUNDS, "reference": ("one",)}, progress=told.append)
     assert [(one.doing, one.key) for one in told[:2]] == [("loading", "one"), ("loading", "other")]
     turns = [one for one in told if one.doing == "timing"]
     assert len(turns) == 2 * USUAL_ROUNDS
@@ -267,7 +267,7 @@ def test_progress_says_what_is_done_and_how_long_it_still_takes() -> None:
 
 
 def test_a_reference_alone_is_timed() -> None:
-    assert timed(Machine({"ref": 10.0}), plan={"iterations": 10, "reference": ("ref",)}).sides["ref"].stable
+    assert timed(Machine({"ref": 10.0}), plan={"iterations": USUAL_ROUNDS, "reference": ("ref",)}).sides["ref"].stable
 
 
 @pytest.mark.parametrize(

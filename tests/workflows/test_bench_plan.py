@@ -122,6 +122,7 @@ def test_files_of_different_kinds_keep_their_own_boundary_and_size() -> None:
         (["hardnet68"], {"batch": 65}, "--batch 65"),
         (["hardnet68"], {"budget": "soon"}, "--budget soon"),
         (["hardnet68"], {"warm_up_ms": float("nan")}, "--warm-up nan"),
+        (["hardnet68"], {"code_line": "hardnet"}, "unknown code line 'hardnet'"),
         (["hardne68"], {}, "perhaps 'hardnet68'"),
         (["resnet5"], {}, "perhaps 'resnet50'"),
         (["hardnet68", "hardnet68"], {}, "more than once"),

@@ -141,6 +141,8 @@ def test_unstable_rows_are_an_error_unless_they_are_allowed(timings: MadeUpTimin
     assert result.error.exit_code == 7
     assert "hardnet68/fused" in str(result.error)
     assert "hardnet68/eager" not in str(result.error)
+    assert "--threads 1" in str(benched("hardnet68", engines="eager,fused", threads=2).error)
+    assert "--threads" not in str(benched("hardnet68", engines="eager,fused", threads=1).error)
     allowed = benched("hardnet68", engines="eager,fused", allow_unstable=True)
     assert allowed.error is None
     assert by_key(allowed)["hardnet68/fused"]["measured"]["stable"] is False
@@ -152,6 +154,17 @@ def test_nothing_timed_is_never_a_result(timings: MadeUpTimings) -> None:
     result = benched("hardnet68", engines="eager", allow_unstable=True)
     assert isinstance(result.error, TargetError)
     assert "broken" in str(result.error)
+
+
+def test_the_load_of_preparing_engines_is_not_taken_for_somebody_elses(
+    timings: MadeUpTimings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = iter([0.1, *[50.0] * 1000])
+    monkeypatch.setattr("os.getloadavg", lambda: (next(loads), 0.0, 0.0))
+    conditions = benched("hardnet68", engines="eager,fused").document["conditions"]
+    assert conditions["load"] is None
+    assert conditions["after"]["load_average"][0] == 50.0
+    assert "load average 50" in benched("hardnet68", engines="eager").document["conditions"]["load"]
 
 
 def test_each_round_is_saved_as_unfinished_and_the_end_as_finished(timings: MadeUpTimings) -> None:
