@@ -4,11 +4,12 @@
     python benchmarks/gpu.py --quick
     python benchmarks/gpu.py --device cpu --size 64 --iterations 4 --networks hardnet39ds     that the code runs at all
 
-It needs torch, numpy and onnx, and takes torchvision where it is installed. All sides live in this one process, as a
-GPU has no idle thread pools to keep apart; turns, rounds, warm-up, stability and intervals are those of
-``hardnet-deploy bench``. Inputs are resident on the GPU and times are of CUDA events.
+It needs torch, numpy and onnx, and takes torchvision where it is installed; ``nms`` of a row says which of torchvision
+and NumPy does its NMS. All sides live in this one process, as a GPU has no idle thread pools to keep apart; turns,
+rounds, warm-up, stability and intervals are those of ``hardnet-deploy bench``. Inputs are resident on the GPU and times
+are of CUDA events.
 
-The share of the roofline is the lower bound over the median. The bound is, summed over convolutions and linear layers,
+The share of the roofline is the bound over the median. The bound is, summed over convolutions and linear layers,
 the larger of 2 MACs / peak and bytes / bandwidth, each input, weight and output moved once at the element size of the
 column; everything else (activations, pooling, concatenation, NMS) counts as free. Peaks are measured in the same run: a
 square matrix product in the column's arithmetic, and a copy.
@@ -176,7 +177,7 @@ def _seconds(run: Callable[[], Any], device: Device) -> float:
 
 
 def bound_ms(side: Side, measured: dict[str, float]) -> float:
-    """The roofline's lower bound for a side's convolutions and linear layers, in milliseconds."""
+    """The roofline's bound for a side's convolutions and linear layers, in milliseconds."""
     with torch.device("meta"):  # shapes alone count
         network = own_network(side.network) if is_rival(side.network) else registry.build(side.network, device="meta")
     network.eval()
@@ -198,6 +199,8 @@ def row(one: SideTiming, all_of_them: Timings, measured: dict[str, float]) -> di
         "column": column,
         "boundary": side.boundary,
         "boundary_text": one.boundary_text,
+        "nms": one.nms,
+        "nms_candidates": one.nms_candidates,
         "size": side.size,
         "problem": one.problem,
         "measured": summary.as_dict() if summary else None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
+from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.profile_result import ProfileResult
@@ -39,10 +40,10 @@ def profile(
     kit: Annotated[
         Path | None, typer.Option("--kit", help="The kit that the engine was built from.", rich_help_panel=IMPORT)
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Layers to print; files hold all.")] = 15,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the layers as CSV.")] = None,
-    picture: Annotated[Path | None, typer.Option("--picture", help="Draw it: F.png or F.svg.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the document as JSON.")] = None,
+    top: Top = 15,
+    csv: Csv = None,
+    picture: Picture = None,
+    output: Output = None,
     trust: Trust = False,
     json: Json = False,
     debug: Debug = False,
@@ -85,7 +86,8 @@ def summary(result: ProfileResult, top: int) -> Iterator[str]:
     table, profile_ = result.table, result.table.profile
     identity = result.engine["sha256"] or result.engine["state_sha256"]
     yield f"{result.engine['label']} (SHA-256 {identity[:12] if identity else 'unknown'}): {result.provenance}"
-    yield f"source   {profile_.source}; mean of {profile_.runs} runs; {result.conditions['data']}" + _threads(result)
+    runs = _counted(profile_.runs, "run")
+    yield f"source   {profile_.source}; mean of {runs}; {result.conditions['data']}{_threads(result)}"
     yield f"time     {_account(result)}"
     yield ""
     yield f"{'part of the network':<24} {'layers':>6} {'ms':>9} {'%':>6}"
@@ -109,12 +111,16 @@ def summary(result: ProfileResult, top: int) -> Iterator[str]:
 
 def _threads(result: ProfileResult) -> str:
     threads = result.conditions.get("threads")
-    return f"; {threads} thread{'s' if threads > 1 else ''}" if threads else ""
+    return f"; {_counted(threads, 'thread')}" if threads else ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _account(result: ProfileResult) -> str:
     table = result.table
-    found = f"{table.layers_ms:.3f} ms in {len(table.layers)} layers"
+    found = f"{table.layers_ms:.3f} ms in {_counted(len(table.layers), 'layer')}"
     if table.profile.run_ms is None:
         return f"{found}; the time of the whole run is not in this file"
     found += f", {table.accounted_percent:.1f} % of a run's {table.profile.run_ms:.3f} ms"

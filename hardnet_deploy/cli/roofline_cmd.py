@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
+from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
 
 if TYPE_CHECKING:
     from hardnet_deploy.bench.roofline import Roofline
@@ -38,10 +39,10 @@ def roofline(
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of what is measured here; default one a core.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Layers to print; files hold all.")] = 12,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the layers as CSV.")] = None,
-    picture: Annotated[Path | None, typer.Option("--picture", help="Draw it: F.png or F.svg.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the document as JSON.")] = None,
+    top: Top = 12,
+    csv: Csv = None,
+    picture: Picture = None,
+    output: Output = None,
     trust: Trust = False,
     json: Json = False,
     debug: Debug = False,

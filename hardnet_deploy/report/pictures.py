@@ -10,6 +10,7 @@ from typing import Final
 
 from hardnet_deploy.report.blocks import Picture
 from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.texts import counted
 
 WIDEST: Final = 1100  # pixels of a pair side by side
 QUALITY: Final = 82
@@ -49,11 +50,11 @@ class Embedder:
                 found.append(Picture(uri=uri[0], width=uri[1], height=uri[2], alt=alt, caption=caption))
         told = []
         if missing:
-            told.append(f"{missing} pictures that the comparison drew are not here any more")
+            told.append(f"{counted(missing, 'picture')} that the comparison drew: not here any more")
         if full:
             told.append(f"{full} more would make this page too large")
         if len(named) > MOST_OF_ONE:
-            told.append(f"{len(named) - MOST_OF_ONE} pictures of less bad images are left out")
+            told.append(f"{counted(len(named) - MOST_OF_ONE, 'picture')} of less bad images: left out")
         return found, "; ".join(told) + ("." if told else "")
 
     @staticmethod

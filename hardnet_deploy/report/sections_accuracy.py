@@ -201,7 +201,7 @@ def _evaluations(documents: Sequence[Document], runs: Runs) -> Table:
                 Cell(text=_name(document, runs)),
                 Cell(text=texts.mean_ap(part.number("mAP"))),
                 Cell(text=METRICS.get(part.text("metric") or "", part.text("metric") or texts.NONE)),
-                Cell(text=f"{_images(data)}, {data.count('images')} images"),
+                Cell(text=f"{_images(data)}, {texts.counted(data.number('images'), 'image')}"),
                 Cell(text=part.part("postprocess").text("made_by") or texts.NONE),
                 Cell(text=untrained, status="warn" if untrained != "trained" else "none"),
             ]

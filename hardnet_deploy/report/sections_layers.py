@@ -78,7 +78,7 @@ def _about(part: Part) -> Iterator[str]:
     """What the times are of, and how far they can be trusted."""
     told = [part.text("provenance"), part.text("source"), part.part("conditions").text("data")]
     if any(told):
-        yield f"{', '.join(text for text in told if text)}; {part.count('runs')} runs."
+        yield f"{', '.join(text for text in told if text)}; {texts.counted(part.number('runs'), 'run')}."
     run, overhead = part.number("run_ms"), part.number("profiling_overhead_percent")
     if run is not None:
         slower = "" if overhead is None else f", {overhead:.0f} % more than without the profiler"
@@ -102,7 +102,7 @@ def roofline(runs: Runs) -> Section:
     for number, document in enumerate(runs.collection.of("roofline"), start=1):
         section.blocks += _roofline(document, number)
     if not section.blocks:
-        section.blocks.append(Absent(what="lower bounds by arithmetic and memory", command=ROOFLINE))
+        section.blocks.append(Absent(what="bounds by arithmetic and memory", command=ROOFLINE))
     return section
 
 
@@ -131,7 +131,7 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
         "target, precision",
         "arithmetic",
         "bandwidth",
-        "lower bound, ms",
+        "bound, ms",
         "with free concatenation",
         "layers bound by memory",
         "measured, ms",
@@ -141,7 +141,7 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
     columns = [Column(title=one, figures=one in titles[1:8]) for one in titles]
     notes = [f"SHA-256 of the graph: {texts.short(part.text('sha256'))}."]
     notes += [text for text in (part.text("definition"), *part.texts("notes")) if text]
-    yield Table(caption=f"Lower bounds, {model}", columns=columns, rows=rows, notes=notes).without(texts.NONE)
+    yield Table(caption=f"Bounds, {model}", columns=columns, rows=rows, notes=notes).without(texts.NONE)
     for place, one in enumerate(targets, start=1):
         blocks = list(_target(one, f"roofline-{number}-{place}", model))
         if blocks:
@@ -177,7 +177,7 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
             slope=bandwidth / GIGA,
             ident=ident,
             title=f"Roofline, {model}, {name}",
-            description=f"{len(points)} layers below the roof of {_rate(flops, 'FLOP/s')} and "
+            description=f"{texts.counted(len(points), 'layer')} below the roof of {_rate(flops, 'FLOP/s')} and "
             f"{_rate(bandwidth, 'B/s')}; {timed} with a measured time. The table below has each.",
             x_label="FLOP per byte",
             y_label="GFLOP/s",

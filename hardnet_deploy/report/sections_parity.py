@@ -128,7 +128,10 @@ def _outputs(part: Part, title: str) -> Table:
     if tensors.text("not_available"):
         notes.append(str(tensors.text("not_available")))
     return Table(
-        caption=f"Output tensors, {title}, {tensors.count('images')} images", columns=columns, rows=rows, notes=notes
+        caption=f"Output tensors, {title}, {texts.counted(tensors.number('images'), 'image')}",
+        columns=columns,
+        rows=rows,
+        notes=notes,
     )
 
 
@@ -190,7 +193,7 @@ def _matched(detections: Part, title: str) -> Table:
     made, least = detections.text("postprocess") or "NMS not recorded", detections.number("iou_at_least")
     note = f"Matched by class and IoU of at least {least or 0.5:g}; {made}."
     return Table(
-        caption=f"Matched detections, {title}, {detections.count('images')} images",
+        caption=f"Matched detections, {title}, {texts.counted(detections.number('images'), 'image')}",
         columns=columns,
         rows=rows,
         notes=[note],

@@ -118,9 +118,8 @@ def _map_table(maps: Sequence[tuple[Engine, dict[str, str]]], noises: dict[str, 
     notes = []
     for engine, achieved in maps:
         counts = {kind: list(achieved.values()).count(kind) for kind in dict.fromkeys(achieved.values())}
-        notes.append(
-            f"{engine.name}: {', '.join(f'{number} layers {kind.upper()}' for kind, number in counts.items())}."
-        )
+        told = (f"{texts.counted(number, 'layer')} {kind.upper()}" for kind, number in counts.items())
+        notes.append(f"{engine.name}: {', '.join(told)}.")
     return Table(caption="Precision that each layer achieved", columns=columns, rows=rows, notes=notes)
 
 

@@ -12,13 +12,13 @@ from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.lineage import State
 from hardnet_deploy.report.next_steps import KIT, free_name
 from hardnet_deploy.report.options import SIGNS, gain_cell
-from hardnet_deploy.report.plots import Point, rows_plot
+from hardnet_deploy.report.ratios import ratios
 from hardnet_deploy.report.runs import Runs
-from hardnet_deploy.report.timings import IMPORTED, Gain, fed, gain_of, machine, run_doubts
+from hardnet_deploy.report.suppression import nms_differs, nms_notes, nms_of
+from hardnet_deploy.report.timings import IMPORTED, Gain, fed, gain_of, machine, row_title, run_doubts
 
 OF_DEVICES = "timings of other devices, which import-report reads from what a kit's run has written there"
 MOST_CONDITIONS = 60
-RATIO_KEY = (("diamond", "published"), ("circle", "measured, with its 95 % interval"))
 
 
 def timings(runs: Runs) -> Section:
@@ -49,7 +49,7 @@ def _bench(document: Document, number: int) -> Iterator[Block]:
     yield _times(document, f"Times, {name}, {machine(document)}")
     compared = [row for row in rows if row.part("ratio_to_reference")]
     if compared:
-        yield from _ratios(compared, f"ratios-{number}", name, document)
+        yield from ratios(compared, f"ratios-{number}", name, document)
     conditions = list(_flat(part.part("conditions").values))
     if conditions:
         yield Table(
@@ -61,14 +61,15 @@ def _bench(document: Document, number: int) -> Iterator[Block]:
 
 def _protocol(part: Part, protocol: Part) -> str:
     numbers = [
-        (f"{value:g} {words}")
-        for key, words in (("iterations", "iterations"), ("rounds", "rounds"), ("budget_s", "s of timing at most"))
+        texts.counted(value, noun)
+        for key, noun in (("iterations", "iteration"), ("rounds", "round"))
         if (value := protocol.number(key)) is not None
     ]
-    published = protocol.number("iterations_published")
+    budget, published = protocol.number("budget_s"), protocol.number("iterations_published")
+    numbers += [] if budget is None else [f"{budget:g} s of timing at most"]
     told = f"Protocol {protocol.text('name') or 'not named'}, {(part.text('date') or 'date not recorded')[:16]}: "
     told += ", ".join(numbers)
-    told += f" ({published:g} iterations in the published one)" if published else ""
+    told += f" ({texts.counted(published, 'iteration')} in the published one)" if published else ""
     told += f". Input: {protocol.text('data') or 'not recorded'}"
     return told + ". All figures in ms. Compare ratios across devices, never milliseconds."
 
@@ -77,6 +78,7 @@ def _times(document: Document, caption: str) -> Table:
     cells = []
     rows, protocol = document.content.parts("rows"), document.content.part("protocol")
     gains = {row.text("key"): gain_of(row, document) for row in rows}
+    each_nms = nms_differs(rows)
     for row in rows:
         measured, published = row.part("measured"), row.part("published")
         words, status = _STABLE[measured.flag("stable")]
@@ -85,7 +87,7 @@ def _times(document: Document, caption: str) -> Table:
         weights = {True: "trained", False: "untrained", None: "not known"}[row.flag("trained")]
         cells.append(
             [
-                Cell(text=_title(row)),
+                Cell(text=row_title(row)),
                 Cell(text=texts.milliseconds(published.number("ms"))),
                 *(
                     Cell(text=texts.milliseconds(measured.number(one)))
@@ -96,6 +98,7 @@ def _times(document: Document, caption: str) -> Table:
                 Cell(text=words if measured else texts.NONE, status=status if measured else "none"),
                 gain_cell(gains[row.text("key")]),
                 Cell(text=row.text("boundary_text") or row.text("boundary") or texts.NONE),
+                Cell(text=nms_of(row) if each_nms else texts.NONE),
                 Cell(text=(fed(row, protocol) or "not recorded") if measured else texts.NONE),
                 Cell(text=provenance, status=_provenance(provenance)),
                 Cell(
@@ -110,7 +113,7 @@ def _times(document: Document, caption: str) -> Table:
     titles = (
         "network, engine", "published", "median", "mean", "p90", "p95", "p99", "CoV", "runs", "stable",
         f"gain against {against[0]}" if len(against) == 1 else "gain",
-        "what is timed", "input", "provenance", "SHA-256", "weights", "source and notes",
+        "what is timed", "NMS", "input", "provenance", "SHA-256", "weights", "source and notes",
     )  # fmt: skip
     columns = [Column(title=one, figures=0 < place < 11 and one != "stable") for place, one in enumerate(titles)]
     notes = list(_notes(rows, gains, against))
@@ -121,10 +124,11 @@ def _notes(rows: Sequence[Part], gains: Mapping[str | None, Gain | None], agains
     devices = sorted({row.part("published").text("device") or "" for row in rows} - {""})
     if devices:
         yield f"Published: on {', '.join(devices)}, not comparable in milliseconds."
-    yield "Gains: 95 % interval over rounds. A dash stands for what was not measured, or of too few runs."
+    yield "Gains: of medians, 95 % interval over rounds. A dash stands for what was not measured, or of too few runs."
     for one in against if len(against) > 1 else ():
-        titles = [_title(row) for row in rows if (gain := gains[row.text("key")]) and gain.against == one]
+        titles = [row_title(row) for row in rows if (gain := gains[row.text("key")]) and gain.against == one]
         yield f"Gain against {one}: {'; '.join(titles)}."
+    yield from nms_notes(rows)
     doubts = dict.fromkeys(doubt for gain in gains.values() if gain for doubt in gain.doubts)
     if doubts:
         yield f"Gains are in doubt where {' and '.join(doubts)}."
@@ -154,68 +158,10 @@ _STABLE: Mapping[bool | None, tuple[str, Status]] = {
 }
 
 
-def _title(row: Part) -> str:
-    return (
-        f"{row.text('title') or row.text('network') or 'network not named'}, {row.text('engine') or 'engine not named'}"
-    )
-
-
 def _provenance(text: str) -> Status:
     return (
         "pass" if text == MEASURED_HERE else "none" if text.startswith(IMPORTED) and "simulated" not in text else "warn"
     )
-
-
-def _ratios(rows: list[Part], ident: str, name: str, document: Document) -> Iterator[Block]:
-    cells, drawn, told = [], [], []
-    keys = [text for row in rows if (text := row.part("ratio_to_reference").text("reference"))]
-    by_key = {row.text("key"): row for row in document.content.parts("rows")}
-    first = by_key.get(keys[0]) if keys else None
-    reference = _title(first) if first else keys[0] if keys else "the reference"
-    in_doubt = bool(list(run_doubts(document)))
-    for row in rows:
-        ratio = row.part("ratio_to_reference")
-        published, measured = ratio.number("published"), ratio.part("measured")
-        value, low, high = measured.number("ratio"), measured.number("low"), measured.number("high")
-        title = _title(row)
-        cells.append(
-            [
-                Cell(text=title),
-                Cell(text=texts.ratio(published)),
-                _measured(value, in_doubt=in_doubt or _unsettled(by_key.get(ratio.text("reference")))),
-                Cell(text=texts.between(low, high) or texts.NONE),
-                Cell(text=row.text("provenance") or "not recorded"),
-            ]
-        )
-        points = [Point(x=published, y=0, shape="diamond")] if published is not None else []
-        if value is not None:
-            spread = (low, high) if low is not None and high is not None else None
-            points.append(Point(x=value, y=0, shape="circle", x_range=spread))
-        if points:
-            drawn.append((title, points))
-            told.append(f"{title}: published {texts.ratio(published)}, measured {cells[-1][2].text}")
-    if drawn:
-        yield rows_plot(
-            drawn,
-            ident=ident,
-            title=f"Time as a multiple of {reference}'s, {name}",
-            description="; ".join(told),
-            x_label=f"time divided by {reference}'s; less is faster",
-            key=[one for one in RATIO_KEY if any(point.shape == one[0] for _, points in drawn for point in points)],
-        )
-    titles = ("network, engine", "published", "measured", "95 % interval", "provenance")
-    columns = [Column(title=one, figures=one in titles[1:4]) for one in titles]
-    caption = f"Time as a multiple of {reference}'s, {name}"
-    yield Table(caption=caption, columns=columns, rows=cells).without(texts.NONE)
-
-
-def _measured(value: float | None, *, in_doubt: bool) -> Cell:
-    marked = in_doubt and value is not None
-    return Cell(text=f"{texts.ratio(value)}{', in doubt' if marked else ''}", status="warn" if marked else "none")
-
-
-def _unsettled(reference: Part | None) -> bool:
-    return reference is not None and reference.part("measured").flag("stable") is False
 
 
 def _devices(rows: list[Part]) -> Table:

@@ -59,6 +59,11 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}".replace(",", " ")
 
 
+def counted(value: float | None, noun: str) -> str:
+    """``1 run``, ``30 runs``; where the number is not there, that it is not."""
+    return f"{noun}s not recorded" if value is None else f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def millions(value: float | None) -> str:
     """In millions."""
     return NONE if value is None else f"{value / 1e6:.1f}"

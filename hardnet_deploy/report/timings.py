@@ -223,6 +223,13 @@ def _plugin_by_numpy(row: Part) -> bool:
     return said == "plugin-by-numpy" if said else any(_PLUGIN_NOTE in note for note in row.texts("notes"))
 
 
+def row_title(row: Part) -> str:
+    """Network and engine, as tables name a row."""
+    return (
+        f"{row.text('title') or row.text('network') or 'network not named'}, {row.text('engine') or 'engine not named'}"
+    )
+
+
 def fed(row: Part, protocol: Part) -> str:
     """What a row was fed with, in words: random pixels, or which images; empty where nothing says so."""
     here = row.text("provenance") == MEASURED_HERE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.bench.protocols import BOUNDARIES
 from hardnet_deploy.bench.sides import RANDOM, Boundary
 from hardnet_deploy.errors import UsageError
-from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
+from hardnet_deploy.workflows.document_files import refuse_outputs
 from hardnet_deploy.workflows.export_options import MAX_BATCH
 
 USUAL_BUDGET_S: Final = 600.0  # of timing, on a CPU
@@ -145,18 +144,7 @@ def refuse_nonsense(request: BenchRequest) -> None:
         )
     parse_budget(request.budget)
     parse_boundary(request.boundary)
-    taken = {os.path.realpath(path): path for path in _read(request)}
-    for option, path in (("--save", request.save), ("--markdown", request.markdown), ("--csv", request.csv)):
-        if path is None:
-            continue
-        refuse_unwritable(path)
-        place = os.path.realpath(path)
-        if place in taken:
-            raise UsageError(
-                f"{option} {path} would overwrite {taken[place]}, which is read or written too",
-                next_step=f"choose another {option}",
-            )
-        taken[place] = path
+    refuse_outputs({"--save": request.save, "--markdown": request.markdown, "--csv": request.csv}, _read(request))
 
 
 def _read(request: BenchRequest) -> Iterator[Path]:

@@ -5,11 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardnet_deploy.files import atomic_output, write_durably
+from hardnet_deploy.errors import UsageError
+from hardnet_deploy.files import atomic_output, refuse_unwritable, write_durably
+
+
+def refuse_outputs(outputs: Mapping[str, Path | None], read: Iterable[Path]) -> None:
+    """Refuse, before anything long runs, files that could not be written in the end or would overwrite another one.
+
+    Args:
+        outputs: By option; None is not written.
+        read: What the same command reads.
+
+    Raises:
+        UsageError: One that is read, or two options that name one file.
+        OutputFileError: Somewhere that clearly cannot be written.
+    """
+    taken = {os.path.realpath(path): path for path in read}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        refuse_unwritable(path)
+        place = os.path.realpath(path)
+        if place in taken:
+            raise UsageError(
+                f"{option} {path} would overwrite {taken[place]}, which is read or written too",
+                next_step=f"choose another {option}",
+            )
+        taken[place] = path
 
 
 def save_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hardnet_deploy.bench.layer_times import EngineProfile, LayerTable, placed
 from hardnet_deploy.bench.lints import Lint, lint_engine, lint_graph
-from hardnet_deploy.bench.pictures import draw_profile, refuse_format
+from hardnet_deploy.bench.pictures import draw_profile
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import UsageError
-from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.workflows.document_files import save_csv, save_json
 from hardnet_deploy.workflows.environment import Probes, read_cpu
+from hardnet_deploy.workflows.layer_options import LayerRequest, refuse_too_few
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.profile_import import Imported, import_profile, read_inspector, simulated_by
 from hardnet_deploy.workflows.profile_inputs import RANDOM, profile_inputs
@@ -35,8 +35,10 @@ HERE: Final = "measured here"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileRequest:
+class ProfileRequest(LayerRequest):
     """The options of ``hardnet-deploy profile`` as typed; None means that the user left it to the defaults.
+
+    Those that ``roofline`` has too are in :class:`~hardnet_deploy.workflows.layer_options.LayerRequest`.
 
     Args:
         engine: Artifact, ``MODEL`` or ``MODEL=CHECKPOINT``; of an import, the artifact that was profiled.
@@ -46,11 +48,6 @@ class ProfileRequest:
         trtexec_profile: Import this ``--exportProfile`` instead of measuring.
         layer_info: ``--exportLayerInfo`` of the same plan.
         kit: The kit that the imported profile comes from.
-        output: Document as JSON.
-        csv: Layers as CSV.
-        picture: PNG or SVG.
-        trust: Take an artifact whose manifest is missing or disagrees.
-        command: The command line.
     """
 
     engine: str | None = None
@@ -60,11 +57,6 @@ class ProfileRequest:
     trtexec_profile: Path | None = None
     layer_info: Path | None = None
     kit: Path | None = None
-    output: Path | None = None
-    csv: Path | None = None
-    picture: Path | None = None
-    trust: bool = False
-    command: tuple[str, ...] = ()
 
 
 def run_profile(request: ProfileRequest, progress: Progress) -> ProfileResult:
@@ -81,14 +73,9 @@ def run_profile(request: ProfileRequest, progress: Progress) -> ProfileResult:
         TargetError: A plan for another machine.
         OutputFileError: Somewhere that cannot be written.
     """
-    outputs = {"--output": request.output, "--csv": request.csv, "--picture": request.picture}
-    for path in outputs.values():
-        if path is not None:
-            refuse_unwritable(path)
-    if request.picture is not None:
-        refuse_format(request.picture)
+    request.refuse_files(request.engine, request.trtexec_profile, request.layer_info)
     _refuse_options(request)
-    result = _imported(request, outputs) if request.trtexec_profile else _measured(request, outputs, progress)
+    result = _imported(request) if request.trtexec_profile else _measured(request, progress)
     _write(request, result)
     return result
 
@@ -99,9 +86,8 @@ def _refuse_options(request: ProfileRequest) -> None:
             raise UsageError("name an engine to profile", next_step="hardnet-deploy profile ssd300-hardnet-demo")
         if request.kit is not None:
             raise UsageError("--kit is for an imported profile", next_step="add --trtexec-profile, or drop --kit")
-        for name, value in (("--iterations", request.iterations), ("--threads", request.threads)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} {value} is too few", wanted="1 or more")
+        refuse_too_few("--iterations", request.iterations)
+        refuse_too_few("--threads", request.threads)
         return
     measuring = {"--data": request.data, "--iterations": request.iterations, "--threads": request.threads}
     given = [name for name, value in measuring.items() if value is not None]
@@ -109,7 +95,7 @@ def _refuse_options(request: ProfileRequest) -> None:
         raise UsageError(f"an imported profile was measured elsewhere: {', '.join(given)}", next_step="drop them")
 
 
-def _measured(request: ProfileRequest, outputs: Mapping[str, Path | None], progress: Progress) -> ProfileResult:
+def _measured(request: ProfileRequest, progress: Progress) -> ProfileResult:
     assert request.engine is not None
     engine = open_engine(request.engine, trust=request.trust)
     is_plan = engine.model is None and engine.network is None
@@ -136,7 +122,7 @@ def _measured(request: ProfileRequest, outputs: Mapping[str, Path | None], progr
             "processor": read_cpu(Probes()).model,
             "runner": engine.runner.name,
         },
-        files=_files(outputs),
+        files=request.files,
         command=request.command,
     )
 
@@ -209,7 +195,7 @@ def graph_lints(model: onnx.ModelProto, batch: int | None) -> tuple[Lint, ...]:
     return lint_graph(model, cost(model, batch=batch or 1))
 
 
-def _imported(request: ProfileRequest, outputs: Mapping[str, Path | None]) -> ProfileResult:
+def _imported(request: ProfileRequest) -> ProfileResult:
     assert request.trtexec_profile is not None
     found: Imported = import_profile(
         request.trtexec_profile,
@@ -230,13 +216,9 @@ def _imported(request: ProfileRequest, outputs: Mapping[str, Path | None]) -> Pr
         provenance=found.provenance,
         simulated=found.simulated,
         conditions={"data": "not in this file; trtexec's default is random numbers"},
-        files=_files(outputs),
+        files=request.files,
         command=request.command,
     )
-
-
-def _files(outputs: Mapping[str, Path | None]) -> dict[str, str]:
-    return {name.removeprefix("--"): str(path) for name, path in outputs.items() if path is not None}
 
 
 def _write(request: ProfileRequest, result: ProfileResult) -> None:

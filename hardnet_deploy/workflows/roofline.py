@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hardnet_deploy.bench.peaks import DEVICES, Device, device_of_gpu
-from hardnet_deploy.bench.pictures import draw_roofline, refuse_format
+from hardnet_deploy.bench.pictures import draw_roofline
 from hardnet_deploy.bench.roofline import ITEM_BYTES, Roofline, precision_of, roofline, with_times
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import TargetError, UsageError
-from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.document_files import save_csv, save_json
 from hardnet_deploy.workflows.environment import Probes, read_cpu, read_gpus
+from hardnet_deploy.workflows.layer_options import LayerRequest, refuse_too_few
 from hardnet_deploy.workflows.roofline_graph import RooflineGraph, roofline_graph
 from hardnet_deploy.workflows.roofline_notes import DEFINITION, notes
 from hardnet_deploy.workflows.roofline_times import LayerTimes, measured_here, read_times, refuse_other_precision
@@ -34,8 +34,10 @@ GPU: Final = "gpu"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RooflineRequest:
+class RooflineRequest(LayerRequest):
     """The options of ``hardnet-deploy roofline`` as typed; None means that the user left it to the defaults.
+
+    Those that ``profile`` has too are in :class:`~hardnet_deploy.workflows.layer_options.LayerRequest`.
 
     Args:
         model: An exported file or a model's name.
@@ -45,11 +47,6 @@ class RooflineRequest:
         measure: Time the graph here, and show the share reached.
         times: A saved profile to show the share of.
         threads: Of what is measured here.
-        csv: Layers as CSV.
-        picture: PNG or SVG.
-        output: Document as JSON.
-        trust: Take a file whose manifest is missing or disagrees.
-        command: The command line.
     """
 
     model: str | None = None
@@ -59,11 +56,6 @@ class RooflineRequest:
     measure: bool = False
     times: Path | None = None
     threads: int | None = None
-    csv: Path | None = None
-    picture: Path | None = None
-    output: Path | None = None
-    trust: bool = False
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +114,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
         InputFileError, ArtifactMismatchError: A file that cannot be used.
         OutputFileError: Somewhere that cannot be written.
     """
-    outputs = {"--output": request.output, "--csv": request.csv, "--picture": request.picture}
-    for path in outputs.values():
-        if path is not None:
-            refuse_unwritable(path)
-    if request.picture is not None:
-        refuse_format(request.picture)
+    request.refuse_files(request.model, request.times)
     _refuse_options(request)
     from hardnet_deploy.bench.graph_cost import cost
 
@@ -155,7 +142,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
         times=times,
         conditions=_conditions(devices, threads),
         notes=notes(held, costs, graph, times),
-        files={name.removeprefix("--"): str(path) for name, path in outputs.items() if path is not None},
+        files=request.files,
         command=request.command,
     )
     _write(request, result)
@@ -165,8 +152,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
 def _refuse_options(request: RooflineRequest) -> None:
     if request.precision is not None and request.precision not in ITEM_BYTES:
         raise UsageError(f"--precision {request.precision} is not known", wanted=", ".join(ITEM_BYTES))
-    if request.threads is not None and request.threads < 1:
-        raise UsageError(f"--threads {request.threads} is too few", wanted="1 or more")
+    refuse_too_few("--threads", request.threads)
     if request.measure and request.times is not None:
         raise UsageError("--measure and --times both give the times", next_step="choose one")
     if request.measure and request.target not in {ALL, *HERE}:

@@ -54,7 +54,8 @@ def notes(
         texts.append("a stand-in of TensorRT ran: these times, and shares of them, say nothing about any device")
     over = [layer.name for one in found for layer in one.layers if layer.share is not None and layer.share > 1]
     if over:
-        texts.append(f"{len(over)} layers are faster than their bound")
+        are = "1 layer is faster than its" if len(over) == 1 else f"{len(over)} layers are faster than their"
+        texts.append(f"{are} bound")
     return tuple(texts)
 
 

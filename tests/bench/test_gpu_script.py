@@ -10,7 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from hardnet_deploy.bench.sides import OPTIONS
+from hardnet_deploy.bench.sides import OPTIONS, Boundary, Side
+from hardnet_deploy.bench.tables import OF_NMS
+from hardnet_deploy.bench.worker import load
+from hardnet_deploy.models.registry import DEMO_MODEL
+from hardnet_deploy.workflows.bench_worker import PARTS
 
 SMALL_RIVAL = "mobilenet_v2"
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
@@ -62,6 +66,24 @@ def test_the_table_is_made_on_a_cpu_too_and_says_so() -> None:
     assert found["conditions"]["samples"] == found["rounds"] + 2
 
 
+def test_rows_with_nms_say_what_does_it_and_how_much_it_sees_as_those_of_bench_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = script()
+    ends: tuple[Boundary, ...] = ("network", "network+NMS")
+    sides = [
+        Side(key=f"{DEMO_MODEL}/{end}/eager", kind="torch", network=DEMO_MODEL, boundary=end, size=300) for end in ends
+    ]
+    monkeypatch.setattr(gpu, "sides", lambda *_, **__: sides)
+    without, with_nms = gpu.measure(gpu.parse(arguments("cpu")))["rows"]
+    assert [without[name] for name in OF_NMS] == [None, None]
+    of_bench = load(sides[1], PARTS).facts
+    assert with_nms["nms"] == of_bench.nms
+    assert with_nms["nms"] in {"torchvision", "numpy"}
+    assert with_nms["nms_candidates"] == of_bench.nms_candidates
+    assert with_nms["nms_candidates"] > 0  # weights drawn from a seed, so every run has as many
+
+
 def test_a_column_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = script()
     whole = gpu.load
@@ -74,6 +96,7 @@ def test_a_column_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(gpu, "load", load)
     found = gpu.measure(gpu.parse(arguments("cpu", "--quick")[:-1]))
     assert [one["problem"] for one in found["rows"]] == [None, "RuntimeError: CUDA out of memory. Tried"]
+    assert [found["rows"][1][name] for name in OF_NMS] == [None, None]
     assert found["rows"][1]["measured"] is None
 
 

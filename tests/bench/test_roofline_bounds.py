@@ -1,4 +1,4 @@
-"""Lower bounds by hand, and how measured times are held against them."""
+"""Bounds by hand, and how measured times are held against them."""
 
 from __future__ import annotations
 

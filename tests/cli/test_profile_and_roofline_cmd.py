@@ -61,6 +61,12 @@ def test_top_limits_what_is_printed() -> None:
     assert many == few + 4
 
 
+def test_one_run_is_not_called_several() -> None:
+    (source,) = (line for line in run(*PROFILE, "--iterations", "1").stdout.splitlines() if line.startswith("source"))
+    assert "mean of 1 run; " in source
+    assert source.endswith("; 1 thread")
+
+
 def test_an_import_is_said_to_be_one() -> None:
     entry = {"name": "base.0.conv", "timeMs": 10.0, "averageMs": 1.0, "medianMs": 1.0, "percentage": 100.0}
     Path("t.json").write_text(json.dumps([{"count": 10}, entry]))
@@ -101,3 +107,20 @@ def test_errors_have_their_exit_code_and_words(words: tuple[str, ...], exit_code
     result = run(*words, exit_code=exit_code)
     assert result.stderr.startswith("error:")
     assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("profile", "float.onnx", "-o", "float.onnx"),
+        ("profile", "float.onnx", "-o", "float.onnx.json"),
+        ("profile", "float.onnx", "-o", "p.json", "--csv", "./p.json"),
+        ("roofline", "float.onnx", "--csv", "float.onnx"),
+        ("roofline", "float.onnx", "--times", "times.json", "-o", "times.json"),
+    ],
+)
+def test_what_is_read_or_written_already_is_never_overwritten(words: tuple[str, ...]) -> None:
+    Path("times.json").write_text("mine")
+    before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    assert "would overwrite" in run(*words, exit_code=2).stderr
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before

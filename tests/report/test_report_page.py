@@ -15,6 +15,7 @@ from made_up_times import (
     eager_row,
     everything,
     measured,
+    profile,
     published_row,
 )
 from report_pages import html, page, table
@@ -155,8 +156,20 @@ def test_profile_and_roofline(full: Element) -> None:
     assert table(full, "Time by group, int8.onnx")["HarDBlock 1"] == ["7.00", "70.0 %"]
     assert "Layers account for 97.5 % of the whole run." in full.one("profile").text
     assert table(full, "What TensorRT would stumble over")["channels-8"] == ["an odd width", "widen it", "–"]
-    bounds = table(full, "Lower bounds, ssd300-made-up")
+    bounds = table(full, "Bounds, ssd300-made-up")
     assert bounds["cpu, FP32"] == ["100 GFLOP/s", "10 GB/s", "1.20", "1 of 2", "a made-up data sheet"]
     each = table(full, "Bound of every layer, ssd300-made-up, cpu, FP32")
     assert each["base.0.conv"] == ["base.0.conv", "20.0", "10.0", "2.0", "0.400", "memory", "0.800", "50 %"]
     assert each["base.1.conv"][-2:] == ["–", "–"]
+
+
+@pytest.mark.parametrize(("runs", "told"), [(1, "1 run."), (2, "2 runs."), (None, "runs not recorded.")])
+def test_one_is_not_called_several_and_none_is_not_called_zero(runs: int | None, told: str, tmp_path: Path) -> None:
+    assert f"measured here; {told}" in page(tmp_path, profile("int8.onnx", runs=runs)).one("profile").text
+
+
+def test_a_bench_of_one_iteration_in_one_round_says_so(tmp_path: Path) -> None:
+    run = bench([])
+    run["protocol"] |= {"iterations": 1, "rounds": 1, "budget_s": 1}
+    text = page(tmp_path, run).one("timings").text
+    assert ": 1 iteration, 1 round, 1 s of timing at most (300 iterations in the published one)." in text

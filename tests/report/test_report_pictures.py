@@ -59,7 +59,7 @@ def test_a_document_cannot_make_the_page_carry_another_picture(name: str, tmp_pa
     path = draw(tmp_path / name)
     pictures, told = Embedder().of_parity(document(tmp_path, [str(path)]))
     assert pictures == []
-    assert told == "1 pictures that the comparison drew are not here any more."
+    assert told == "1 picture that the comparison drew: not here any more."
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
@@ -74,7 +74,7 @@ def test_the_worst_come_first_and_the_rest_is_counted(tmp_path: Path) -> None:
     paths = [str(draw(tmp_path / f"worst-{place:02}-a.png")) for place in range(1, MOST_OF_ONE + 4)]
     pictures, told = Embedder().of_parity(document(tmp_path, paths))
     assert names(pictures) == [f"{place}. worst-{place:02}-a.png" for place in range(1, MOST_OF_ONE + 1)]
-    assert told == "3 pictures of less bad images are left out."
+    assert told == "3 pictures of less bad images: left out."
 
 
 def test_a_page_never_takes_more_than_it_may(tmp_path: Path) -> None:

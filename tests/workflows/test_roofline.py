@@ -209,6 +209,21 @@ def profiled(engine: str) -> Path:
     return Path("p.json")
 
 
+@pytest.mark.parametrize(
+    ("fast", "told"),
+    [(0, []), (1, ["1 layer is faster than its bound"]), (2, ["2 layers are faster than their bound"])],
+)
+def test_layers_that_are_faster_than_their_bound_are_counted(fast: int, told: list[str]) -> None:
+    saved = json.loads(profiled("float.onnx").read_text())
+    saved["conditions"]["threads"] = None  # as a GPU's
+    convolutions = [one["name"] for one in saved["layers"] if one["op"] == "Conv"][:fast]
+    for one in saved["layers"]:
+        one["ms"] = 1e-9 if one["name"] in convolutions else 1e3
+    Path("p.json").write_text(json.dumps(saved))
+    notes = run(times=Path("p.json"), target="gtx-1080ti").notes
+    assert [text for text in notes if text.endswith(" bound")] == told
+
+
 def test_times_of_another_file_are_said_to_be_with_both_hashes() -> None:
     write_detector(Path("other.onnx"), seed=4)
     result = run(times=profiled("other.onnx"), target="here")
