@@ -70,7 +70,9 @@ def summary(result: DemoResult) -> Iterator[str]:
 
 def _speed(result: DemoResult) -> Iterator[str]:
     """A line for each engine timed, all in turn."""
-    yield f"{'':<21} {'median':>9}  gain over PyTorch eager (95 %), NMS included, timed in turn"
+    threads = result.bench.document["protocol"]["threads"]
+    on = f"{threads} thread{'' if threads == 1 else 's'}"
+    yield f"{'':<21} {'median':>9}  gain over PyTorch eager (95 %), NMS included, timed in turn, {on} each"
     for row in result.bench.rows:
         measured, gain = row["measured"], row["gain_over_eager"]
         name = "PyTorch" if row["engine"] == "eager" else Path(row["artifact"]["file"] or row["title"]).name
