@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from device_reports import layer_info, profile, times, write
 from small_kits import graph_of, plan_beside, small_kit
+from trtexec_exports import exported_files, row_of
 
-from hardnet_deploy.kit.results import Row, merge, read_rows
-from hardnet_deploy.workflows.import_trtexec import TrtexecFiles, row_of_trtexec
-
-TODAY = date(2024, 5, 17)
+from hardnet_deploy.kit.results import merge, read_rows
+from hardnet_deploy.workflows.import_trtexec import TrtexecFiles
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> TrtexecFiles:
-    """Of a Jetson Nano, with an engine that has no manifest."""
-    (tmp_path / "trtexec.engine").write_bytes(b"a plan")
-    return TrtexecFiles(
-        times=write(tmp_path / "times.json", times(end_to_end=True)),
-        profile=None,
-        layer_info=None,
-        tensorrt="8.2.1",
-        device="Jetson Nano",
-        date="2024-05-16",
-        engine=tmp_path / "trtexec.engine",
-        kit=None,
-        warm_up_ms=None,
-    )
-
-
-def row_of(files: TrtexecFiles, **changes: Any) -> Row:
-    return row_of_trtexec(dataclasses.replace(files, **changes), latest=TODAY)
+    return exported_files(tmp_path)
 
 
 @pytest.mark.parametrize(
