@@ -33,7 +33,8 @@ SHORTENED: dict[str, dict[str, str | None]] = {
     "train": {"--epochs": "1", "--batch": "1", "--workers": "0"},
 }
 UNTRAINED_MAY_FAIL = (0, 5, 6)
-"""Of ``parity`` with an INT8 engine: on weights drawn from a seed, INT8 may well detect something else."""
+"""Of what compares an INT8 engine: on weights drawn from a seed, INT8 may well detect something else."""
+INT8_KITS = {"pascal-kit"}
 ELSEWHERE = {
     "make demo": "tests/cli/test_demo_cmd.py runs what it runs",
     "make test": "this is it",
@@ -53,7 +54,8 @@ def run_on_its_board(words: list[str], folder: Path) -> None:
     kit = script.parent
     time_shortly(kit)
     with pytest.MonkeyPatch.context() as patch, copied_runner(kit) as runner, simulated(patch, *BOARDS[kit.name]):
-        assert runner.main([*words[1:], "--kit", str(kit), "--allow-unstable"]) == 0
+        ended = runner.main([*words[1:], "--kit", str(kit), "--allow-unstable"])
+        assert ended in (UNTRAINED_MAY_FAIL if kit.name in INT8_KITS else (0,))
     shutil.copy(kit / "report.json", folder / "report.json")
 
 
