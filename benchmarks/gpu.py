@@ -86,6 +86,9 @@ class InThisProcess:
         """What it says of itself."""
         return self._loaded.facts
 
+    def load_again(self) -> None:  # noqa: D102 - see Timeable
+        raise SideError("the plan has one loading")
+
     def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
         """One turn; what PyTorch raises, memory that does not suffice above all, is this side's problem alone."""
         with as_side_errors():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hardnet_deploy.bench.document_figures import check_figures
 from hardnet_deploy.bench.protocols import BOUNDARIES
 from hardnet_deploy.bench.sides import NMS_KINDS
 from hardnet_deploy.bench.stats import STATISTICS
@@ -19,6 +20,9 @@ KIND: Final = "bench"
 MEASURED_HERE: Final = "measured here"
 IMPORTED: Final = "imported ("
 NOT_HERE: Final = "not reproducible here ("
+NOT_MEASURED: Final = "not measured ("
+WITHOUT_TIMES: Final = (NOT_HERE, NOT_MEASURED)
+"""How the provenance of a row begins that has no times."""
 EXPORTED: Final = ", exported for this run"
 AGAIN: Final = "hardnet-deploy bench --save writes one"
 _FIGURES: Final = ("median", "mean", "p90", "p95", "p99", "min", "max", "cov_percent")
@@ -28,6 +32,11 @@ _MAY_BE_MISSING: Final = ("p90", "p95", "p99", "cov_percent")
 def not_here(why: str) -> str:
     """The provenance of a row that this machine cannot time."""
     return f"{NOT_HERE}{why})"
+
+
+def not_measured(why: str) -> str:
+    """The provenance of a row that this machine could have timed."""
+    return f"{NOT_MEASURED}{why})"
 
 
 def save_bench(path: Path, document: Mapping[str, Any]) -> None:
@@ -60,7 +69,7 @@ def check_bench(document: Any, *, source: str) -> None:
         source: Where it comes from, for messages.
 
     Raises:
-        InputFileError: A part is missing, or is not what it must be.
+        InputFileError: A part is missing, is not what it must be, or does not follow from the times beside it.
     """
     whole = Record.of(document, source, hint=AGAIN)
     if whole.values.get("kind") != KIND:
@@ -89,6 +98,7 @@ def check_bench(document: Any, *, source: str) -> None:
     keys = [row.values["key"] for row in rows]
     if len(set(keys)) != len(keys):
         whole.refuse("rows", "rows that each have a key of their own")
+    check_figures(rows)
 
 
 def _check_protocol(protocol: Record) -> None:
@@ -115,8 +125,9 @@ def _check_row(row: Record) -> None:
             row.text(name)
     provenance = row.text("provenance")
     measured_here = provenance == MEASURED_HERE
-    if not measured_here and not provenance.startswith((IMPORTED, NOT_HERE)):
-        row.refuse("provenance", f"'{MEASURED_HERE}', '{IMPORTED}...)' or '{NOT_HERE}...)'")
+    if not measured_here and not provenance.startswith((IMPORTED, *WITHOUT_TIMES)):
+        wanted = " or ".join(f"'{one}...)'" for one in (IMPORTED, *WITHOUT_TIMES))
+        row.refuse("provenance", f"'{MEASURED_HERE}' or {wanted}")
     if row.values.get("boundary") not in (*BOUNDARIES, None) or (measured_here and not row.has("boundary")):
         row.refuse("boundary", " or ".join(BOUNDARIES))
     for name in ("size", "batch", "nms_candidates", "parameters", "macs", "peak_rss_bytes"):
@@ -150,8 +161,8 @@ def _check_measured(row: Record, *, measured_here: bool) -> None:
         if measured_here:
             row.refuse("measured", "figures, as it was measured here")
         return
-    if row.values["provenance"].startswith(NOT_HERE):
-        row.refuse("measured", "null, as it could not be timed here")
+    if row.values["provenance"].startswith(WITHOUT_TIMES):
+        row.refuse("measured", "null, as it was not timed here")
     measured = row.record("measured")
     for name in _FIGURES:
         if measured.has(name) or name not in _MAY_BE_MISSING:
@@ -161,16 +172,24 @@ def _check_measured(row: Record, *, measured_here: bool) -> None:
     for name in ("cov_flagged", "stable"):
         if measured.has(name):
             measured.boolean(name)
-    if not row.has("rounds_ms"):
-        if measured_here:
-            row.refuse("rounds_ms", "the milliseconds of every run, by round")
-        return
+    if row.has("rounds_ms"):
+        _check_rounds(row, measured.values["runs"])
+    elif measured_here:
+        row.refuse("rounds_ms", "the milliseconds of every run, by round")
+
+
+def _check_rounds(row: Record, wanted: int) -> None:
     rounds = row.values["rounds_ms"]
     if not isinstance(rounds, list):
         row.refuse("rounds_ms", "a list of rounds")
     runs = sum(len(Record({"round": one}, row.where, row.source, AGAIN).times("round")) for one in rounds)
-    if runs != measured.values["runs"]:
-        row.refuse("rounds_ms", f"as many runs as 'measured' has: {measured.values['runs']}")
+    if runs != wanted:
+        row.refuse("rounds_ms", f"as many runs as 'measured' has: {wanted}")
+    if row.has("loadings"):
+        loadings = row.values["loadings"]
+        whole = isinstance(loadings, list) and all(type(one) is int and one >= 0 for one in loadings)
+        if not whole or len(loadings) != len(rounds):
+            row.refuse("loadings", f"{len(rounds)} whole numbers, one for each round")
 
 
 def _check_ratios(row: Record) -> None:

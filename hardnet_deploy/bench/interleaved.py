@@ -98,7 +98,7 @@ class Run:
         self._progress, self._on_round = progress, on_round
         self._records = {side.key: Record(side=side) for side in sides}
         self._groups: list[tuple[str, ...]] = []
-        self._rounds, self._timed_s, self._began = 0, 0.0, clock()
+        self._rounds, self._loadings, self._timed_s, self._began = 0, 0, 0.0, clock()
         self._waiting: list[str] = []
 
     def go(self) -> Timings:
@@ -126,6 +126,7 @@ class Run:
                 budget_s=None if budget is None else share * (budget - self._timed_s),
                 clock=self._clock,
                 first=self._rounds,
+                first_loading=self._loadings,
             )
             while (stopped := group.stopped_by()) is None:
                 group.round(lambda key: self._tell_timing(group, key, len(live)))
@@ -133,6 +134,7 @@ class Run:
                 if self._on_round:
                     self._on_round(self._so_far(None))
             self._timed_s += group.elapsed_s
+            self._loadings = group.loading + 1
             return stopped
 
     def _load(self, stack: contextlib.ExitStack) -> dict[str, Timeable]:
@@ -207,6 +209,7 @@ def _refuse(sides: Sequence[Side], plan: TimingPlan) -> None:
     if strange:
         raise UsageError(f"no such side: {', '.join(strange)}", wanted=", ".join(keys))
     counts = {"iterations": plan.iterations, "rounds": plan.rounds, "max_rounds": plan.max_rounds}
+    counts["loadings"] = plan.loadings
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UsageError(f"{name} is {count}", wanted="at least 1")

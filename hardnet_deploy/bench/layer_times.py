@@ -40,7 +40,7 @@ class EngineProfile:
         runs: How many runs the times are means of.
         run_ms: Mean of the whole run, with the profiler on unless a note says otherwise; None where that was not
             measured.
-        run_median_ms: Its median.
+        run_median_ms: Median with the profiler on; None where that was not measured.
         plain_median_ms: Median of the whole run without the profiler; None where that was not measured.
         notes: What a reader must know of these times.
     """
@@ -52,6 +52,13 @@ class EngineProfile:
     run_median_ms: float | None = None
     plain_median_ms: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def overhead_percent(self) -> float | None:
+        """What profiling added to a run; None where that was not measured. Negative where it drowned in noise."""
+        if not self.run_median_ms or not self.plain_median_ms:
+            return None
+        return 100 * (self.run_median_ms / self.plain_median_ms - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +126,6 @@ class LayerTable:
         """Share of the whole run that the layers make up; None where the whole was not measured."""
         return 100 * self.layers_ms / self.profile.run_ms if self.profile.run_ms else None
 
-    @property
-    def overhead_percent(self) -> float | None:
-        """What profiling added to a run; None where that was not measured. Negative where it drowned in noise."""
-        if not self.profile.run_median_ms or not self.profile.plain_median_ms:
-            return None
-        return 100 * (self.profile.run_median_ms / self.profile.plain_median_ms - 1)
-
     def slowest(self) -> tuple[LayerTime, ...]:
         """The layers, the slowest first."""
         return tuple(sorted(self.layers, key=lambda one: -one.layer.ms))
@@ -143,6 +143,17 @@ class LayerTable:
             )
             for name, found in members.items()
         )
+
+
+def overhead_told(percent: float) -> str:
+    """What profiling adds to a run, in words.
+
+    Args:
+        percent: Of the run without the profiler.
+    """
+    if percent < 0:
+        return f"what the profiler adds to a run drowns in noise ({percent:+.1f} %)"
+    return f"a run is {percent:.1f} % longer for being profiled"
 
 
 def placed(profile: EngineProfile, *, detector: bool) -> LayerTable:

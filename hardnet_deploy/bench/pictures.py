@@ -127,7 +127,7 @@ def _roof(axes: Axes, roof: Roofline, colours: dict[str, str]) -> None:
     axes.tick_params(labelsize=_SMALL)
     axes.set_xlabel("operations a byte", fontsize=_SMALL)
     axes.set_ylabel("billion operations a second", fontsize=_SMALL)
-    reached = f", {roof.measured_ms:.3g} ms measured" if roof.measured_ms else ""
+    reached = f", {roof.whole_ms:.3g} ms measured" if roof.whole_ms else ""
     axes.set_title(f"{roof.device.title}, {roof.precision}: bound {roof.bound_ms:.3g} ms{reached}", fontsize=10)
     moved = sum(one.bound_ms for one in copying)
     axes.text(

@@ -8,11 +8,13 @@ cut off.
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +42,8 @@ def profile_ort(
 ) -> EngineProfile:
     """Time each kernel of an ONNX model on the CPU.
 
-    Runs with the profiler and runs without it take turns, each in a session of its own, so that what profiling costs
-    is known.
+    As many runs without the profiler come first, so that what profiling costs is known. Their session is closed before
+    the profiled one is opened: idle threads of one session spin for a while, and take the cores from the other's.
 
     Args:
         model: As :class:`~hardnet_deploy.runners.ort.OrtRunner` takes it.
@@ -49,25 +51,25 @@ def profile_ort(
         iterations: Profiled runs.
         candidate_cap: Of the runner's EfficientNMS.
         threads: Of ONNX Runtime; None for one a core.
-        progress: Told (runs done, runs).
+        progress: Told (runs done, runs), of both kinds together.
 
     Raises:
         InputFileError: ONNX Runtime refuses the graph.
     """
     iterations = max(1, min(iterations, MOST_EVENTS // (4 * len(model.graph.node)) - WARM_UP_RUNS))
+    opened = partial(OrtRunner, model, candidate_cap=candidate_cap, threads=threads)
+
+    def told(begun: int) -> Callable[[int], None]:
+        return lambda done: progress(begun + done, 2 * iterations) if progress else None
+
+    plain = _walls(opened(), batches, iterations, told(0))
+    gc.collect()  # its threads end with the session
     with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as folder:
-        plain = OrtRunner(model, candidate_cap=candidate_cap, threads=threads)
-        traced = OrtRunner(model, candidate_cap=candidate_cap, threads=threads, trace=Path(folder) / "ort")
-        walls: dict[OrtRunner, list[float]] = {plain: [], traced: []}
-        for number in range(WARM_UP_RUNS + iterations):
-            feeds = {traced.inputs[0].name: batches[number % len(batches)]}
-            for runner, found in walls.items():
-                found.append(_timed(runner, feeds))
-            if progress and number >= WARM_UP_RUNS:
-                progress(number + 1 - WARM_UP_RUNS, iterations)
+        traced = opened(trace=Path(folder) / "ort")
+        profiled = _walls(traced, batches, iterations, told(iterations))
         events = json.loads(traced.end_trace().read_text(encoding="utf-8"))
     kernels, sessions_ms = _events(events, runs=WARM_UP_RUNS + iterations)
-    run_ms = statistics.fmean(walls[traced][WARM_UP_RUNS:])
+    run_ms = statistics.fmean(profiled)
     layers = mean_layers(kernels, iterations)
     notes = ["times of ONNX Runtime's kernels are whole microseconds, cut off"]
     plugin = next((node for node in model.graph.node if node.op_type == PLUGIN_OP), None)
@@ -83,10 +85,20 @@ def profile_ort(
         source=f"profiler of {traced.name}",
         runs=iterations,
         run_ms=run_ms,
-        run_median_ms=statistics.median(walls[traced][WARM_UP_RUNS:]),
-        plain_median_ms=statistics.median(walls[plain][WARM_UP_RUNS:]),
+        run_median_ms=statistics.median(profiled),
+        plain_median_ms=statistics.median(plain),
         notes=tuple(notes),
     )
+
+
+def _walls(runner: OrtRunner, batches: list[F32], iterations: int, told: Callable[[int], None]) -> list[float]:
+    """Milliseconds of each run after the warm-up."""
+    found = []
+    for number in range(WARM_UP_RUNS + iterations):
+        found.append(_timed(runner, {runner.inputs[0].name: batches[number % len(batches)]}))
+        if number >= WARM_UP_RUNS:
+            told(number + 1 - WARM_UP_RUNS)
+    return found[WARM_UP_RUNS:]
 
 
 def _timed(runner: OrtRunner, feeds: Mapping[str, F32]) -> float:

@@ -103,6 +103,7 @@ def profile_plan(
         source=f"IProfiler of {runner.name}",
         runs=runs,
         run_ms=statistics.fmean(whole),
+        plain_median_ms=statistics.median(whole),
         notes=(
             "IProfiler waits after every layer: the layers are held against a run without it, and can sum up to more",
         ),

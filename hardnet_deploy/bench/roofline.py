@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ITEM_BYTES: Final[Mapping[str, int]] = {"fp32": 4, "fp16": 2, "int8": 1}
 BoundBy = Literal["memory", "arithmetic"]
+ShareOf = Literal["run", "timed layers"]
 _WHOLE_SUBGRAPH: Final = "ForeignNode["
 
 
@@ -107,12 +108,14 @@ class Roofline:
         layers: In order, without those that move and compute nothing.
         unplaced_ms: Measured time of engine layers that are in none of these: layout changes and the like; None without
             measured times.
+        run_ms: Time of a whole run without a profiler; None where it is not known.
     """
 
     device: Device
     precision: str
     layers: tuple[LayerBound, ...]
     unplaced_ms: float | None = None
+    run_ms: float | None = None
 
     @property
     def peak(self) -> Peak:
@@ -136,15 +139,35 @@ class Roofline:
 
     @property
     def measured_ms(self) -> float | None:
-        """All measured time, that in no layer included; None without measured times."""
+        """All measured time of layers, that in none of these included; None without measured times."""
         if self.unplaced_ms is None:
             return None
         return self.unplaced_ms + sum(one.measured_ms or 0.0 for one in self.layers)
 
     @property
+    def untimed(self) -> tuple[str, ...]:
+        """Layers without a measured time; none without any measured times."""
+        return () if self.unplaced_ms is None else tuple(one.name for one in self.layers if one.measured_ms is None)
+
+    @property
+    def whole_ms(self) -> float | None:
+        """The time that :attr:`share` is of: the run's where it is known, else that of the layers."""
+        return self.run_ms or self.measured_ms
+
+    @property
+    def share_of(self) -> ShareOf | None:
+        """What :attr:`share` is of; None without measured times, or where none is of a layer here."""
+        if self.unplaced_ms is None or len(self.untimed) == len(self.layers) or not self.whole_ms:
+            return None
+        return "run" if self.run_ms else "timed layers"
+
+    @property
     def share(self) -> float | None:
-        """Bound of the whole by its measured time."""
-        return self.bound_ms / self.measured_ms if self.measured_ms else None
+        """Bound by measured time: of all layers by the run's, or of those that have a time by the layers'."""
+        if self.share_of is None or self.whole_ms is None:
+            return None
+        untimed = set(self.untimed) if self.share_of == "timed layers" else set()
+        return sum(one.bound_ms for one in self.layers if one.name not in untimed) / self.whole_ms
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -165,7 +188,10 @@ class Roofline:
             "memory_bound_percent": self.memory_percent,
             "measured_ms": self.measured_ms,
             "unplaced_ms": self.unplaced_ms,
+            "untimed": list(self.untimed),
+            "run_ms": self.run_ms,
             "share": self.share,
+            "share_of": self.share_of,
             "layers": [one.as_dict() for one in self.layers],
         }
 
@@ -214,7 +240,9 @@ def roofline(costs: Sequence[LayerCost], device: Device, precision: str, *, dete
     return Roofline(device=device, precision=precision, layers=tuple(layers))
 
 
-def with_times(found: Roofline, costs: Sequence[LayerCost], times: Iterable[tuple[str, float]]) -> Roofline:
+def with_times(
+    found: Roofline, costs: Sequence[LayerCost], times: Iterable[tuple[str, float]], *, run_ms: float | None = None
+) -> Roofline:
     """``found`` with the times of an engine's layers beside the bounds.
 
     Layers that the engine runs as one are taken together: their operations and bytes add up. A layer that the engine
@@ -224,6 +252,7 @@ def with_times(found: Roofline, costs: Sequence[LayerCost], times: Iterable[tupl
         found: Of the same costs.
         costs: Whose names the engine's titles hold.
         times: (title, ms) of the engine's layers.
+        run_ms: Of a whole run without a profiler; None where it is not known.
     """
     kept = [one for one in costs if one.name in {layer.name for layer in found.layers}]
     index = {name: number for number, one in enumerate(kept) for name in (one.name, *one.nodes, *one.made)}
@@ -246,7 +275,9 @@ def with_times(found: Roofline, costs: Sequence[LayerCost], times: Iterable[tupl
     for first in dict.fromkeys(group):
         members = [found.layers[number] for number, one in enumerate(group) if one == first]
         layers.append(_together(members, sums.get(first)))
-    return Roofline(device=found.device, precision=found.precision, layers=tuple(layers), unplaced_ms=unplaced)
+    return Roofline(
+        device=found.device, precision=found.precision, layers=tuple(layers), unplaced_ms=unplaced, run_ms=run_ms
+    )
 
 
 def _together(members: Sequence[LayerBound], measured_ms: float | None) -> LayerBound:

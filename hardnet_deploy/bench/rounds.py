@@ -22,6 +22,14 @@ Clock = Callable[[], float]
 class Timeable(Protocol):
     """A loaded side."""
 
+    def load_again(self) -> None:
+        """In a process of its own again, with memory of its own again.
+
+        Raises:
+            SideError: It cannot be loaded any more.
+        """
+        ...
+
     @property
     def facts(self) -> SideFacts:
         """What it says of itself; its peak memory grows."""
@@ -50,6 +58,7 @@ class Record:
         facts: Once it was loaded.
         rounds_ms: Of the rounds that were finished.
         numbers: Theirs.
+        loadings: Of which loading each of them was.
         problem: Why it ended.
     """
 
@@ -57,6 +66,7 @@ class Record:
     facts: SideFacts = field(default_factory=SideFacts)
     rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    loadings: list[int] = field(default_factory=list)
     problem: str | None = None
 
     @property
@@ -71,6 +81,7 @@ class Record:
             side=self.side,
             rounds_ms=tuple(self.rounds_ms),
             round_numbers=tuple(self.numbers),
+            loadings=tuple(self.loadings),
             problem=self.problem,
             stable=self.stable if self.rounds_ms else None,
         )
@@ -104,6 +115,7 @@ class Group:
         budget_s: Of this group; None for no end.
         clock: Seconds.
         first: Number of its first round.
+        first_loading: Number of the loading that it begins with.
     """
 
     def __init__(
@@ -115,6 +127,7 @@ class Group:
         budget_s: float | None,
         clock: Clock,
         first: int,
+        first_loading: int = 0,
     ) -> None:
         self._live = dict(live)
         self._records, self._plan, self._budget_s, self._clock, self._first = records, plan, budget_s, clock, first
@@ -127,11 +140,12 @@ class Group:
         self._own: dict[str, list[tuple[float, ...]]] = {key: [] for key in live}
         self._began = clock()
         self._longest = self._finished_s = 0.0
-        self.done = 0
+        self._loaded_at = 0
+        self.done, self.loading = 0, first_loading
 
     @property
     def elapsed_s(self) -> float:
-        """Since the first round began."""
+        """Since the first round began, without what loading in between took."""
         return self._clock() - self._began
 
     @property
@@ -164,6 +178,8 @@ class Group:
     def round(self, told: Callable[[str], None]) -> None:
         """Give every side its turn, in an order of this round's own; ``told`` the key before each."""
         number = self._first + self.done
+        if self.done and self.done - self._loaded_at >= self._rounds_a_loading():
+            self._load_again(told)
         order = list(self._live)
         random.Random(f"{self._plan.seed} {number}").shuffle(order)  # noqa: S311 - an order, not a secret
         began, found = self._clock(), {}
@@ -178,11 +194,35 @@ class Group:
             record = self._records[key]
             record.rounds_ms.append(times)
             record.numbers.append(number)
+            record.loadings.append(self.loading)
             record.facts = self._live[key].facts
             self._own[key].append(times)
         self._longest = max(self._longest, self._clock() - began)
         self._finished_s = self.elapsed_s
         self.done += 1
+
+    def _rounds_a_loading(self) -> float:
+        """So many that the loadings asked for fit into the rounds expected by now."""
+        if self._plan.loadings == 1:
+            return math.inf
+        rounds = float(self._needed)
+        if self._budget_s is not None:
+            rounds = min(rounds, self._budget_s * self.done / self._finished_s)
+        return max(1.0, math.floor(rounds / self._plan.loadings))
+
+    def _load_again(self, told: Callable[[str], None]) -> None:
+        """All sides; what it takes is no part of the budget."""
+        began = self._clock()
+        for key in list(self._live):
+            told(key)
+            try:
+                self._live[key].load_again()
+            except SideError as error:
+                self._records[key].problem = str(error)
+                del self._live[key]
+        self._loaded_at = self.done
+        self.loading += 1
+        self._began += self._clock() - began
 
     def _settled(self) -> bool:
         return all(

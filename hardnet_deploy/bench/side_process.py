@@ -19,6 +19,9 @@ from hardnet_deploy.bench.sides import Side, SideError, SideFacts
 ANSWER_LIMIT_S: Final = 900
 """A process that says nothing for longer is ended: loading compiles, a turn is a second or a few runs."""
 
+END_LIMIT_S: Final = 1.0
+"""A process has so long to end by itself."""
+
 
 @contextlib.contextmanager
 def opened(side: Side, worker: Sequence[str], folder: Path) -> Iterator[SideProcess]:
@@ -56,9 +59,7 @@ class SideProcess:
 
     def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
         self._process, self._errors = process, errors
-        ready = self._answer()
-        self._facts = SideFacts.from_dict(ready["facts"])
-        self._run_ms = float(ready["run_ms"])
+        self._facts, self._run_ms = self._loaded()
 
     @property
     def facts(self) -> SideFacts:
@@ -72,14 +73,28 @@ class SideProcess:
 
     def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
         """Milliseconds of each run; see :class:`hardnet_deploy.bench.rounds.Timeable`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # that it has ended shows in its answer
-            request = {"runs": runs, "warm_up_ms": warm_up_ms}
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+        self._ask({"runs": runs, "warm_up_ms": warm_up_ms})
         answer = self._answer()
         self._facts = dataclasses.replace(self._facts, peak_rss_bytes=answer["peak_rss_bytes"])
         return tuple(float(value) for value in answer["ms"])
+
+    def load_again(self) -> None:
+        """See :class:`hardnet_deploy.bench.rounds.Timeable`; ``run_ms`` stays that of the first loading."""
+        self._ask({"load_again": True})
+        peak = self._facts.peak_rss_bytes
+        self._facts, _ = self._loaded()
+        known = [one for one in (peak, self._facts.peak_rss_bytes) if one is not None]
+        self._facts = dataclasses.replace(self._facts, peak_rss_bytes=max(known, default=None))
+
+    def _loaded(self) -> tuple[SideFacts, float]:
+        ready = self._answer()
+        return SideFacts.from_dict(ready["facts"]), float(ready["run_ms"])
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it has ended shows in its answer
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -128,7 +143,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    _kill(process)
+    """It ends by itself, and with what it started, when its input does; in the middle of a turn it is ended."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # whatever it had not read
         process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_LIMIT_S)
+    _kill(process)

@@ -1,10 +1,12 @@
 """Numbers of timed runs: a summary of one side, and the ratio of two with its interval.
 
-A ratio's interval is the bootstrap over *rounds*, the blocks in which all sides had a turn: runs within a turn are not
-independent of each other, rounds nearly are, and a drift of the machine hits both sides of a round alike, so rounds are
-drawn in pairs. Few blocks make percentile intervals too narrow; they are expanded as T. Hesterberg does it ("What
-Teachers Should Know About the Bootstrap", The American Statistician 69(4), 2015, section 4.3.3: the expanded percentile
-interval): quantiles are taken at Phi(-sqrt(n / (n - 1)) t) with Student's t of n - 1 degrees of freedom.
+A ratio's interval is the bootstrap over blocks, in which all sides had their turns: a drift of the machine hits both
+sides of a block alike, so blocks are drawn in pairs. Runs within a turn are not independent of each other, rounds
+nearly are; but where in memory a process happens to lie holds for all of its rounds, so where sides were loaded several
+times the blocks are *loadings*, else *rounds*. Few blocks make percentile intervals too narrow; they are expanded as T.
+Hesterberg does it ("What Teachers Should Know About the Bootstrap", The American Statistician 69(4), 2015, section
+4.3.3: the expanded percentile interval): quantiles are taken at Phi(-sqrt(n / (n - 1)) t) with Student's t of n - 1
+degrees of freedom.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -31,6 +33,9 @@ VALUES_AT_ONCE: Final = 2**22
 """Drawn values held in memory at once, which bounds it whatever the number of runs."""
 LEAST_ROUNDS: Final = 4
 """Fewer paired rounds than this have no interval."""
+LEAST_LOADINGS: Final = 5
+"""Fewer have none either: all that so few can show is their range, which holds the truth in 88 % of the cases with four
+and in 94 % with five."""
 LEAST_RUNS: Final[dict[str, int]] = {"p90": 10, "p95": 20, "p99": 100}
 """Of fewer runs a percentile is None: the 99th of eight would be their maximum under another name."""
 FLAGGED_COV: Final = 2.5
@@ -74,7 +79,7 @@ class Ratio:
 
     Args:
         ratio: Of the medians (or means) of all paired rounds.
-        low: Lower end of the 95 % interval; None for fewer than four paired rounds.
+        low: Lower end of the 95 % interval; None for too few paired rounds or loadings.
         high: Likewise.
         rounds: How many were paired.
     """
@@ -120,17 +125,39 @@ def summarise(rounds_ms: Rounds) -> Summary:
     )
 
 
-def ratio(numerator: Rounds, denominator: Rounds, *, statistic: Statistic = "median") -> Ratio:
+def ratio(
+    numerator: Rounds, denominator: Rounds, *, statistic: Statistic = "median", loadings: Sequence[int] | None = None
+) -> Ratio:
     """The first's time over the second's, with its interval.
 
     Args:
         numerator: Milliseconds of each run, by round.
         denominator: Of the same rounds, in the same order.
         statistic: What of all runs is divided.
+        loadings: Number of the loading of both sides in each of these rounds; None, or one and the same number: they
+            were loaded once, and the interval is of that loading.
 
     Raises:
         UsageError: Not the same number of rounds, or none, or a round without a run.
     """
+    if loadings is not None and len(loadings) == len(numerator) == len(denominator) and len(set(loadings)) > 1:
+        count = len(numerator)
+        numerator, denominator = by_loading(numerator, loadings), by_loading(denominator, loadings)
+        found = _ratio(numerator, denominator, statistic, LEAST_LOADINGS)
+        return replace(found, rounds=count)
+    return _ratio(numerator, denominator, statistic, LEAST_ROUNDS)
+
+
+def by_loading(rounds: Rounds, loadings: Sequence[int]) -> Rounds:
+    """All runs of each loading."""
+    blocks: dict[int, list[float]] = {}
+    for number, one in zip(loadings, rounds, strict=True):
+        blocks.setdefault(number, []).extend(one)
+    return list(blocks.values())
+
+
+def _ratio(numerator: Rounds, denominator: Rounds, statistic: Statistic, least: int) -> Ratio:
+    """Of blocks."""
     if len(numerator) != len(denominator) or not numerator or not all(map(len, (*numerator, *denominator))):
         raise UsageError(
             "a ratio needs the same rounds of both sides", got=f"{len(numerator)} and {len(denominator)} rounds"
@@ -139,7 +166,7 @@ def ratio(numerator: Rounds, denominator: Rounds, *, statistic: Statistic = "med
     reduce = np.nanmedian if statistic == "median" else np.nanmean
     point = float(reduce(above) / reduce(below))
     count = len(above)
-    if count < LEAST_ROUNDS:
+    if count < least:
         return Ratio(ratio=point, low=None, high=None, rounds=count)
     drawn = np.random.default_rng(SEED).integers(0, count, (RESAMPLES, count))
     at_once = max(1, VALUES_AT_ONCE // max(above.size, below.size))

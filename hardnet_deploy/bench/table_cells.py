@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hardnet_deploy.bench.engine_columns import EAGER
@@ -14,6 +14,8 @@ NOTHING: Final = "-"
 HIGH: Final = "HIGH"
 UNSTABLE: Final = "UNSTABLE"
 NUMPY_NMS: Final = "eager's NMS in NumPy"
+ONE_NUMPY_NMS: Final = "one NMS in NumPy"
+_BY_NUMPY: Final = frozenset({"numpy", "plugin-by-numpy"})
 HASH_DIGITS: Final = 12
 
 
@@ -61,13 +63,16 @@ class Ratios:
         rows: All.
     """
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = {row["key"]: row for row in rows}
 
     def to_reference(self, row: Row) -> str:
-        """The measured ratio with its interval."""
+        """The measured ratio with its interval; and whether NumPy did the NMS of one of its rows alone."""
         found = row["ratio_to_reference"] or {}
-        return self._text(row, found.get("measured"), self._rows.get(found.get("reference", "")))
+        reference = self._rows.get(found.get("reference", ""))
+        text = self._text(row, found.get("measured"), reference)
+        uneven = reference is not None and (row.get("nms") in _BY_NUMPY) is not (reference.get("nms") in _BY_NUMPY)
+        return f"{text}, {ONE_NUMPY_NMS}" if found.get("measured") and uneven else text
 
     def over_eager(self, row: Row) -> str:
         """The gain with its interval; and whether eager's NMS was none that anybody deploys."""
@@ -87,6 +92,8 @@ class Ratios:
             yield f"{HIGH}: the runs vary by more than {FLAGGED_COV} % (CoV), from where trtexec warns of its times"
         if any(UNSTABLE in text for row in rows for text in (self.to_reference(row), self.over_eager(row))):
             yield f"{UNSTABLE} beside a ratio: one of the two rows that it divides did not settle"
+        if any(ONE_NUMPY_NMS in self.to_reference(row) for row in rows):
+            yield f"{ONE_NUMPY_NMS}: a reference in NumPy did it for one of the two rows, which nobody deploys"
 
     def _eager(self, row: Row) -> Row | None:
         """The row that its gain is over: as it says, else the eager one of the same work."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hardnet_deploy.bench import table_cells as cells
-from hardnet_deploy.bench.document import EXPORTED, IMPORTED, MEASURED_HERE, NOT_HERE
+from hardnet_deploy.bench.document import EXPORTED, IMPORTED, MEASURED_HERE, WITHOUT_TIMES
 from hardnet_deploy.bench.protocols import OWN, title_of
 
 Document = Mapping[str, Any]
@@ -190,7 +190,7 @@ def _shown(document: Document) -> list[Row]:
     shown: list[Row] = []
     told: set[str] = set()
     for row in rows:
-        if not row["provenance"].startswith(NOT_HERE):
+        if not row["provenance"].startswith(WITHOUT_TIMES):
             shown.append(row)
         elif row["published"] and row["network"] not in timed | told:
             told.add(row["network"])
@@ -237,7 +237,7 @@ def _absent(document: Document) -> Iterator[str]:
     """What could not be timed here: one line for each reason and engine."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in document["rows"]:
-        if row["provenance"].startswith(NOT_HERE):
+        if row["provenance"].startswith(WITHOUT_TIMES):
             reasons.setdefault((row["provenance"], row["engine"]), []).append(row["title"])
     engines: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (why, engine), titles in reasons.items():

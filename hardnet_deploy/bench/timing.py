@@ -14,6 +14,8 @@ WARM_UP_MS: Final = 200
 USUAL_ROUNDS: Final = 30
 """Many short turns rather than a few long ones: what a machine does to one round, a host that moves its virtual cores
 above all, it does not do to the next, and intervals over rounds need many of them."""
+USUAL_LOADINGS: Final = 6
+"""Two processes of one engine may differ by a tenth for as long as they live, as their memory happens to lie."""
 StoppedBy = Literal["done", "budget", "rounds", "interrupted"]
 
 
@@ -30,6 +32,7 @@ class TimingPlan:
         max_rounds: Never more rounds; None: three times what the iterations need.
         warm_up_ms: Untimed at the beginning of every turn, and at least one run; loading makes three.
         seed: Of the order in which sides have their turns; it is another one in each round.
+        loadings: Times that each side is loaded, spread over the rounds; 1: all rounds are of one loading.
         reference: Keys of the sides that every other is compared with. Where memory does not hold all sides at once
             they are timed in groups, and each group has these.
     """
@@ -40,6 +43,7 @@ class TimingPlan:
     max_rounds: int | None = None
     warm_up_ms: float = WARM_UP_MS
     seed: int = 0
+    loadings: int = 1
     reference: tuple[str, ...] = ()
 
 
@@ -51,6 +55,7 @@ class SideTiming(SideFacts):
         side: What was timed.
         rounds_ms: Milliseconds of every run, by round.
         round_numbers: The run's number of each of these rounds, from 0: what pairs them with another side's.
+        loadings: Of which loading each of these rounds was, from 0; all sides are loaded anew at the same time.
         problem: Why it was not timed, or not to the end, in one sentence; else None. Rounds that it finished stay.
         stable: By the rule of :mod:`hardnet_deploy.bench.stability`; False with too few rounds to tell, None where
             nothing was timed.
@@ -59,6 +64,7 @@ class SideTiming(SideFacts):
     side: Side
     rounds_ms: tuple[tuple[float, ...], ...] = ()
     round_numbers: tuple[int, ...] = ()
+    loadings: tuple[int, ...] = ()
     problem: str | None = None
     stable: bool | None = None
 
@@ -75,7 +81,9 @@ class SideTiming(SideFacts):
         common = sorted(set(self.round_numbers) & set(other.round_numbers))
         if not common:
             return None
-        return ratio(self.rounds_of(common), other.rounds_of(common), statistic=statistic)
+        loaded = dict(zip(self.round_numbers, self.loadings, strict=False))
+        loadings = [loaded[number] for number in common] if self.loadings else None
+        return ratio(self.rounds_of(common), other.rounds_of(common), statistic=statistic, loadings=loadings)
 
     def rounds_of(self, numbers: list[int]) -> Rounds:
         """Milliseconds of these rounds."""
@@ -108,7 +116,7 @@ class TimingProgress:
     """Where a run stands, told before every turn and every loading.
 
     Args:
-        doing: ``loading`` or ``timing``.
+        doing: ``loading`` or ``timing``; a loading in between is told as the timing it is part of.
         key: Of the side that is loaded or timed.
         done: Sides loaded for this group, or rounds finished.
         total: Sides that still wait, or rounds expected by now; may change.

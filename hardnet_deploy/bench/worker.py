@@ -2,8 +2,12 @@
 
 It loads the side, runs it a few times and answers one line of JSON: ``facts`` and ``run_ms``, or ``problem``. Then each
 line ``{"runs", "warm_up_ms"}`` on standard input is answered with ``ms`` of every run and
-``peak_rss_bytes``. Between turns it waits for input, so its threads sleep while another engine is timed; caches and
-clocks are another's then, so each turn begins with untimed runs.
+``peak_rss_bytes``, and ``{"load_again"}`` with ``facts`` and ``run_ms`` of another loading. Between turns it waits for
+input, so its threads sleep while another engine is timed; caches and clocks are another's then, so each turn begins
+with untimed runs.
+
+Each loading is a process forked from one that has imported the libraries and done nothing with them: where its memory
+lies, which may make a tenth of the time, is drawn anew, and nothing is left of the loading before.
 
 This module alone loads rivals' networks and ONNX files that the caller made. Who wants models, manifests and folding
 starts a module that calls :func:`serve` with its :class:`~hardnet_deploy.bench.parts.Parts`.
@@ -12,9 +16,12 @@ starts a module that calls :func:`serve` with its :class:`~hardnet_deploy.bench.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
+import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -26,6 +33,8 @@ from hardnet_deploy.bench.sides import Side, SideError
 from hardnet_deploy.errors import HardnetDeployError
 
 LOADING_RUNS: Final = 3
+LOAD_AGAIN: Final = 64  # exit status of a loading that another one shall follow
+LIBRARIES: Final = {"torch": "torch", "onnxruntime": "onnxruntime"}
 LIKELY_VICTIM: Final = "500"
 """oom_score_adj: where memory runs out, Linux ends this process and not the one that keeps the results."""
 
@@ -46,21 +55,48 @@ def load(side: Side, parts: Parts) -> Loaded:
 
 
 def serve(parts: Parts) -> None:
-    """Load the side of the command line and answer until standard input ends."""
+    """Load the side of the command line, again whenever asked to, and answer until standard input ends."""
     side = Side.from_dict(json.loads(sys.argv[1]))
     _volunteer()
+    if side.kind in LIBRARIES:
+        with contextlib.suppress(ImportError):  # the loading says what is missing
+            importlib.import_module(LIBRARIES[side.kind])
     with _own_standard_output() as answers:
-        try:
-            loaded = load(side, parts)
-            (run_ms,) = loaded.turn(1, warm_up_ms=0, least_warm_up=LOADING_RUNS - 1)
-            facts = dataclasses.replace(loaded.facts, peak_rss_bytes=peak_rss_bytes())
-            _answer(answers, {"facts": dataclasses.asdict(facts), "run_ms": run_ms})
-            for line in sys.stdin:
-                wanted = json.loads(line)
-                times = loaded.turn(wanted["runs"], warm_up_ms=wanted["warm_up_ms"], least_warm_up=1)
-                _answer(answers, {"ms": times, "peak_rss_bytes": peak_rss_bytes()})
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises is this side's problem and no other's
-            _answer(answers, {"problem": in_one_sentence(error)})
+        while True:
+            child = os.fork()
+            if child == 0:
+                _die_with_parent()
+                os._exit(_loading(side, parts, answers))
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status < 0:  # killed: so are we, for whoever looks at the reason
+                signal.signal(-status, signal.SIG_DFL)
+                os.kill(os.getpid(), -status)
+            if status != LOAD_AGAIN:
+                sys.exit(status)
+
+
+def _loading(side: Side, parts: Parts, answers: TextIO) -> int:
+    """Load, and answer until another loading is wanted or nothing more is; the exit status."""
+    try:
+        loaded = load(side, parts)
+        (run_ms,) = loaded.turn(1, warm_up_ms=0, least_warm_up=LOADING_RUNS - 1)
+        facts = dataclasses.replace(loaded.facts, peak_rss_bytes=peak_rss_bytes())
+        _answer(answers, {"facts": dataclasses.asdict(facts), "run_ms": run_ms})
+        for line in sys.stdin:
+            wanted = json.loads(line)
+            if "load_again" in wanted:
+                return LOAD_AGAIN
+            times = loaded.turn(wanted["runs"], warm_up_ms=wanted["warm_up_ms"], least_warm_up=1)
+            _answer(answers, {"ms": times, "peak_rss_bytes": peak_rss_bytes()})
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is this side's problem and no other's
+        _answer(answers, {"problem": in_one_sentence(error)})
+    return 0
+
+
+def _die_with_parent() -> None:
+    """PR_SET_PDEATHSIG, see prctl(2); where there is none, the end of standard input ends it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
 
 
 def in_one_sentence(error: Exception) -> str:

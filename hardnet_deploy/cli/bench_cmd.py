@@ -136,7 +136,7 @@ def bench(
         note(f"note: {line}")
     if json:
         emit_json(result.document)
-    else:
+    elif not (result.interrupted and result.empty):
         for line in result.lines():
             emit(line)
     # Not raised below: the result is out already, and what went wrong does not take it back.
@@ -147,9 +147,17 @@ def bench(
     except HardnetDeployError as unwritten:
         faults.append(unwritten)
     if result.interrupted:
-        note(f"interrupted after {result.document['protocol']['rounds']} rounds: what was measured is above")
+        note(_interrupted(result.rounds, empty=result.empty))
+    elif result.empty and any((save, markdown, csv)):
+        note("nothing was measured and nothing was written")
     faults += [result.error] if result.error else []
     for fault in faults:
         note("error: " + "\n".join(fault.lines()))
     if result.interrupted or faults:
         raise typer.Exit(INTERRUPTED if result.interrupted else faults[0].exit_code)
+
+
+def _interrupted(rounds: int, *, empty: bool) -> str:
+    if empty:
+        return "interrupted: nothing was measured and nothing was written"
+    return f"interrupted after {rounds} round{'' if rounds == 1 else 's'}: what was measured is above"

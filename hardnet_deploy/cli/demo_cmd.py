@@ -11,8 +11,10 @@ import typer
 
 from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, counting, emit, emit_json, guarded, note
+from hardnet_deploy.cli.int8_options import UNITS
 
 if TYPE_CHECKING:
+    from hardnet_deploy.workflows.bench_result import BenchResult
     from hardnet_deploy.workflows.demo_result import DemoResult
     from hardnet_deploy.workflows.parity_result import ParityResult
 
@@ -30,7 +32,7 @@ def demo(
     from hardnet_deploy.workflows.demo import IMAGES, run_demo
 
     del debug
-    with counting() as progress:
+    with counting(units=units()) as progress:
         result = run_demo(output, IMAGES if count is None else count, ("hardnet-deploy", *sys.argv[1:]), progress)
     if json:
         emit_json(result.as_dict())
@@ -42,6 +44,16 @@ def demo(
     if error is not None:  # not raised: the result is out already, and says so
         note("error: " + "\n".join(error.lines()))
         raise typer.Exit(error.exit_code)
+
+
+def units() -> dict[str, str]:
+    """What the tasks count that count no images."""
+    from hardnet_deploy.workflows.bench import LOADING, TIMING
+    from hardnet_deploy.workflows.demo_result import INT8_NAME
+
+    bench = {f"bench: {LOADING}": "engines", f"bench: {TIMING}": "rounds"}
+    int8 = {f"{INT8_NAME}: {what}": unit for what, unit in UNITS.items()}
+    return {"exporting and verifying": "exports", **bench, **int8}
 
 
 def summary(result: DemoResult) -> Iterator[str]:
@@ -58,7 +70,7 @@ def summary(result: DemoResult) -> Iterator[str]:
     int8 = result.int8
     yield _row(INT8_NAME, int8.parity)
     yield ""
-    yield from _speed(result)
+    yield from speed(result.bench)
     yield ""
     for run in result.runs:
         yield f"{run.variant.file:<21} {run.export.path} with its manifest; report {run.report.name}"
@@ -68,22 +80,23 @@ def summary(result: DemoResult) -> Iterator[str]:
     yield f"{'report':<21} {result.page}"
 
 
-def _speed(result: DemoResult) -> Iterator[str]:
-    """A line for each engine timed, all in turn."""
-    threads = result.bench.document["protocol"]["threads"]
+def speed(bench: BenchResult) -> Iterator[str]:
+    """A line for each engine timed, all in turn, marked as the tables of a bench are."""
+    from hardnet_deploy.bench.table_cells import UNSTABLE, Ratios, is_unstable
+
+    threads = bench.document["protocol"]["threads"]
+    ratios = Ratios(bench.rows)
     on = f"{threads} thread{'' if threads == 1 else 's'}"
-    yield f"{'':<21} {'median':>9}  gain over PyTorch eager (95 %), NMS included, timed in turn, {on} each"
-    for row in result.bench.rows:
-        measured, gain = row["measured"], row["gain_over_eager"]
+    yield f"{'':<21} {'median':>18}  gain over PyTorch eager (95 %), NMS included, timed in turn, {on} each"
+    for row in bench.rows:
+        measured = row["measured"]
         name = "PyTorch" if row["engine"] == "eager" else Path(row["artifact"]["file"] or row["title"]).name
         if measured is None:
             yield f"{name:<21} {row['provenance']}"
             continue
-        text = "" if gain is None else f"{gain['ratio']:.2f}x"
-        if gain is not None and gain["low"] is not None:
-            text += f" ({gain['low']:.2f} to {gain['high']:.2f})"
-        mark = "" if measured["stable"] else "  UNSTABLE"
-        yield f"{name:<21} {measured['median']:>6.1f} ms  {text}{mark}"
+        time = f"{measured['median']:.1f} ms{f' {UNSTABLE}' if is_unstable(row) else ''}"
+        yield f"{name:<21} {time:>18}  {ratios.over_eager(row) if row['gain_over_eager'] else ''}".rstrip()
+    yield from (f"{'':<21} {line}" for line in ratios.legend())
 
 
 def _row(name: str, parity: ParityResult) -> str:

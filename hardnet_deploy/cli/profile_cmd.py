@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
 
@@ -124,6 +125,8 @@ def _account(result: ProfileResult) -> str:
     if table.profile.run_ms is None:
         return f"{found}; the time of the whole run is not in this file"
     found += f", {table.accounted_percent:.1f} % of a run's {table.profile.run_ms:.3f} ms"
-    if table.overhead_percent is not None:
-        found += f"; a run is {table.overhead_percent:+.1f} % longer for being profiled"
+    if table.profile.overhead_percent is not None:
+        found += f"; {overhead_told(table.profile.overhead_percent)}"
+    if table.profile.plain_median_ms is not None:
+        found += f"; without the profiler {table.profile.plain_median_ms:.3f} ms (median)"
     return found

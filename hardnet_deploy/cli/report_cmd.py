@@ -51,7 +51,7 @@ def summary(result: ReportResult) -> Iterator[str]:
     for decision in result.page.decisions:
         yield decision.paragraph
         for missing in decision.missing:
-            yield f"  missing: {missing.what}: {missing.command}"
+            yield f"  missing: {missing.in_words}" + (f": {missing.command}" if missing.command else "")
     if result.absent:
         yield f"absent   {', '.join(result.absent)}"
     yield f"report   {result.path}"

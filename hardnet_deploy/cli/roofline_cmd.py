@@ -92,7 +92,7 @@ def summary(result: RooflineResult, top: int) -> Iterator[str]:
     )
     for one in rooflines:
         moved = sum(layer.bytes for layer in one.layers) / 1e6
-        measured = "" if one.measured_ms is None else f"{one.measured_ms:8.3f} ms"
+        measured = "" if one.whole_ms is None else f"{one.whole_ms:8.3f} ms"
         share = "" if one.share is None else f"{100 * one.share:4.0f} %"
         yield (
             f"{one.device.title:<34} {one.precision:<9} {moved:>7.1f} {one.bound_ms:>8.3f} ms"

@@ -73,6 +73,11 @@ class Absent:
     what: str
     command: str
 
+    @property
+    def typeable(self) -> bool:
+        """False where words in capitals stand for what the reader has to fill in."""
+        return not any(word.isalpha() and word.isupper() for word in self.command.split())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Commands:

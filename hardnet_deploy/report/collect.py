@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hardnet_deploy.errors import InputFileError
+from hardnet_deploy.report.consistency import check_document
 from hardnet_deploy.report.documents import Document, ForeignFileError, Kind, read_document
 
 LARGEST: Final = 64 << 20  # bytes: a data set's annotations are larger, no document of ours is
@@ -54,7 +55,7 @@ def collect(runs: Sequence[Path]) -> Collection:
                     unread.append((path, f"it is larger than the {LARGEST >> 20} MiB that are looked at"))
                     continue
                 try:
-                    document = read_document(path)
+                    document = _read(path)
                 except ForeignFileError:
                     foreign += 1
                 except InputFileError as error:
@@ -72,7 +73,13 @@ def _named(run: Path) -> Document:
         raise InputFileError(
             f"there is no file or folder {run}", next_step="name what a run has written, or its folder"
         )
-    return read_document(run)
+    return _read(run)
+
+
+def _read(path: Path) -> Document:
+    document = read_document(path)
+    check_document(document)
+    return document
 
 
 def _json_files(folder: Path) -> Iterator[Path]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from hardnet_deploy.files import sha256_file
+from hardnet_deploy.report.decision import disagreements
 from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.file_states import CHANGED, file_state
 from hardnet_deploy.report.lineage import why_void
 from hardnet_deploy.report.runs import Engine, Runs
-from hardnet_deploy.report.texts import short
+from hardnet_deploy.report.texts import mean_ap, short
+from hardnet_deploy.report.timings import load_of
 
-UNCHANGED: Final = "unchanged"
-CHANGED: Final = "changed since its manifest was written"
+SAME_MAP: Final = 1e-3
+"""Two runs of one engine on the same images may differ by so much: in other batches sums come out in another order,
+and detections of nearly equal scores change places."""
+_OF_ONE_WRITING: Final = frozenset({"schema", "command", "target", "checks", "versions"})  # not of the file itself
 
 
 def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
@@ -26,8 +30,11 @@ def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
     found = (
         *_untrue_files(runs, states),
         *_two_files_of_one_name(runs),
+        *_two_manifests(runs),
         *_other_than_compared(runs),
         *_two_verdicts(runs),
+        *_two_scores(runs),
+        *disagreements(runs),
         *_void(runs),
         *_other_images(runs),
         *_marked(runs),
@@ -39,15 +46,7 @@ def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
 
 def file_states(runs: Runs) -> dict[Path, str]:
     """Of every manifest: whether the artifact beside it is still the file that it describes: ``unchanged``, or what."""
-    return {document.path: _file_state(document) for document in runs.collection.of("manifest")}
-
-
-def _file_state(manifest: Document) -> str:
-    try:
-        actual = sha256_file(manifest.artifact)
-    except OSError:
-        return "not beside its manifest"
-    return UNCHANGED if actual == manifest.content.text("sha256") else CHANGED
+    return {document.path: file_state(document) for document in runs.collection.of("manifest")}
 
 
 def _untrue_files(runs: Runs, states: Mapping[Path, str]) -> Iterator[str]:
@@ -65,6 +64,31 @@ def _two_files_of_one_name(runs: Runs) -> Iterator[str]:
         if len(engines) > 1:
             hashes = ", ".join(short(engine.sha256) for engine in engines)
             yield f"{label} stands for different files in these runs (SHA-256 {hashes}); each is shown by itself."
+
+
+def _two_manifests(runs: Runs) -> Iterator[str]:
+    for engine in runs.engines:
+        for other in engine.manifests[1:]:
+            first = engine.manifests[0]
+            differ = _difference(first.content.values, other.content.values)
+            if differ:
+                yield (
+                    f"{first.path} and {other.path} describe one file (SHA-256 {short(engine.sha256)}) and disagree on "
+                    f"its {', '.join(differ)}: which of them is right is not known."
+                )
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Entries of two manifests that say different things of the same bytes; where a file lay is none of them."""
+    return sorted(
+        name
+        for name in (one.keys() | other.keys()) - _OF_ONE_WRITING
+        if _without_source(one.get(name)) != _without_source(other.get(name))
+    )
+
+
+def _without_source(value: Any) -> Any:
+    return {key: one for key, one in value.items() if key != "source"} if isinstance(value, dict) else value
 
 
 def _other_than_compared(runs: Runs) -> Iterator[str]:
@@ -87,6 +111,35 @@ def _two_verdicts(runs: Runs) -> Iterator[str]:
         verdicts = {document.content.flag("passed") for document in engine.parity}
         if verdicts >= {True, False}:
             yield f"{engine.name} passed one comparison and failed another; it counts as failed."
+
+
+def _two_scores(runs: Runs) -> Iterator[str]:
+    """An evaluation and a comparison that give one engine another mAP on the same images by the same detections."""
+    for engine in runs.engines:
+        compared = [(document, "candidate") for document in engine.parity]
+        compared += [(document, "reference") for document in engine.reference_of]
+        for evaluation in engine.evaluations:
+            alone = evaluation.content.number("mAP")
+            for parity, role in compared:
+                beside = _score(parity, role, evaluation)
+                if alone is not None and beside is not None and abs(alone - beside) > SAME_MAP:
+                    told = f"{mean_ap(alone)} in {evaluation.path.name} and of {mean_ap(beside)} in {parity.path.name}"
+                    yield f"{engine.name} has a mAP of {told}, on the same images: at least one of them is wrong."
+
+
+def _score(parity: Document, role: str, evaluation: Document) -> float | None:
+    """The mAP of one side, post-processed as in ``evaluation``; None where the two are not of the same."""
+    side, alone = parity.content.part(role), evaluation.content.part("engine")
+    data, metric = parity.content.part("data"), parity.content.part("metric")
+    same_data = data.text("digest") and data.text("digest") == evaluation.content.part("data").text("digest")
+    if not same_data or metric.text("metric") != evaluation.content.text("metric"):
+        return None
+    kind = evaluation.content.part("postprocess").text("kind")
+    if kind == "upstream":
+        return metric.part("separation").part("upstream").number(role)
+    if kind != "deployed" or side.values.get("thresholds") != alone.values.get("thresholds"):
+        return None
+    return metric.part("separation").part("own").number(role)
 
 
 def _void(runs: Runs) -> Iterator[str]:
@@ -129,3 +182,6 @@ def _timings(runs: Runs) -> Iterator[str]:
             yield f"{document.path.name}: the run was interrupted, and holds the rounds that were finished."
         if document.content.part("conditions").flag("throttled"):
             yield f"{document.path.name}: the device throttled while it was timed."
+        load = load_of(document)
+        if load:
+            yield f"{document.path.name}: {load}."

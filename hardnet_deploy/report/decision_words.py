@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from hardnet_deploy.report.options import Option, overlap
+from hardnet_deploy.report.choice import loses_less, losses_compare, slower, time_ratio
+from hardnet_deploy.report.options import Option
 from hardnet_deploy.report.texts import between, drop_in_words, mean_ap, milliseconds, ratio, short
 from hardnet_deploy.report.timings import Gain, Timing
 from hardnet_deploy.report.verdicts import Cost
+
+SHOWN_DIGITS: Final = 2
+"""Of a drop in percent or points."""
 
 
 def recommendation(chosen: Option, timing: Timing, gain: Gain, options: Sequence[Option]) -> str:
@@ -20,12 +25,31 @@ def recommendation(chosen: Option, timing: Timing, gain: Gain, options: Sequence
         cost_told(cost),
         "It passes parity." if cost is None else passes_told(cost),
     ]
-    apart = [one.name for one in options if one is not chosen and one.usable and overlap(gain, one.gain)]
-    if apart:
-        sentences.append(
-            f"Timing does not tell it apart from {', '.join(apart)}; it loses less mAP, or was measured to."
-        )
-    return " ".join(sentences)
+    return " ".join([*sentences, *ties_told(chosen, options)])
+
+
+def ties_told(chosen: Option, options: Sequence[Option]) -> Iterator[str]:
+    """From which engines timing does not tell it apart, and what has decided instead; a sentence for each reason."""
+    by_reason: dict[str, list[Option]] = {}
+    for one in options:
+        if one is not chosen and one.usable and not slower(one, chosen):
+            by_reason.setdefault(_tie_breaker(chosen, one), []).append(one)
+    for reason, found in by_reason.items():
+        yield f"Timing does not tell it apart from {', '.join(_multiple(one, chosen) for one in found)}; {reason}."
+
+
+def _multiple(option: Option, chosen: Option) -> str:
+    found = time_ratio(option, chosen)
+    return f"{option.name} ({between(found.low, found.high)} times as long)" if found else option.name
+
+
+def _tie_breaker(chosen: Option, option: Option) -> str:
+    if loses_less(chosen, option):
+        return "it loses less mAP, as the intervals of the losses do not meet"
+    first = ", and it has the smaller median time" if chosen.ms < option.ms else ""
+    if losses_compare(chosen, option):
+        return f"their losses of mAP are not told apart either, as their intervals meet{first}"
+    return f"their losses of mAP were not measured alike (images, unit, interval) and are not compared{first}"
 
 
 def no_recommendation(subject: str, options: Sequence[Option]) -> str:
@@ -67,9 +91,19 @@ def cost_told(cost: Cost | None) -> str:
     """What it costs in mAP, with the interval and the images."""
     if cost is None:
         return "No mAP was compared, so what it costs is known only as far as its tensors agree."
-    verb = "costs" if cost.drop > 0 else "measures no loss of mAP:" if cost.drop == 0 else "does not cost mAP:"
-    values = f"{mean_ap(cost.candidate)} against {mean_ap(cost.reference)} on {cost.data}"
-    return f"It {verb} {cost.in_words} of mAP, {values}."
+    drop = f"{cost.in_words} of mAP, {mean_ap(cost.candidate)} against {mean_ap(cost.reference)} on {cost.data}"
+    if cost.low is None or cost.high is None:
+        return f"It measures a drop of {drop}."
+    if cost.low > 0:
+        return f"It costs {drop}."
+    if cost.high < 0:
+        return f"It does not cost mAP, it gains some: a drop of {drop}."
+    if round(100 * cost.high, SHOWN_DIGITS) == 0:
+        return f"It measures no loss of mAP within the digits shown: a drop of {drop}."
+    return (
+        f"It measures a drop of {drop}: whether it costs mAP is not established, as the interval includes 0, and the "
+        f"loss may be as large as {drop_in_words(cost.high, cost.kind)}."
+    )
 
 
 def passes_told(cost: Cost) -> str:

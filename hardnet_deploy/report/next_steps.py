@@ -13,19 +13,34 @@ from hardnet_deploy.bench.engine_columns import EAGER
 from hardnet_deploy.bench.sides import END_TO_END, boundary_of
 from hardnet_deploy.report.collect import Collection
 from hardnet_deploy.report.lineage import references
-from hardnet_deploy.report.options import NO_GAIN, UNTIMED, Option
+from hardnet_deploy.report.options import AROUND_1, FEW_ROUNDS, NO_GAIN, UNSTABLE, UNTIMED, Option
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.timings import Group
 
 KIT: Final = "hardnet-deploy kit MODEL --target TARGET -o DIR"
+ENGINES: Final = "\0"
+"""Stands for names in a sentence; no name holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """What is not there, and the command that makes it."""
+    """What is not there, and the command that makes it.
+
+    Args:
+        what: In words.
+        command: To be typed as it stands; None where the documents do not know every word of it.
+        not_found: Files in the command that are not there from this folder, as the runs named them.
+    """
 
     what: str
-    command: str
+    command: str | None = None
+    not_found: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """What is missing, and which files of the command are elsewhere."""
+        elsewhere = f" ({', '.join(self.not_found)}: not found from this folder)" if self.not_found else ""
+        return self.what + elsewhere
 
 
 def free_name(collection: Collection, name: str) -> Path:
@@ -43,44 +58,84 @@ def missing(options: Sequence[Option], runs: Runs, group: Group | None) -> Itera
     yield from _times(options, runs, group)
     waiting = [one for one in options if one.verdict.eligible and one.for_plugin and not _abroad(one.verdict.engine)]
     if waiting:
-        yield Missing(what=f"times of {_names(waiting)} on a device with TensorRT, which has their plugin", command=KIT)
+        yield Missing(
+            what=f"times of {_names(waiting)} on a device with TensorRT, which has their plugin: "
+            "hardnet-deploy kit packs what such a device runs"
+        )
     abroad = [one for one in options if one.verdict.eligible and one.timing and not one.timing.group.here]
     if any(NO_GAIN in one.obstacles for one in abroad if one.timing and not one.timing.simulated):
         yield Missing(
-            what=f"what {_names(abroad)} gains: PyTorch in the same run, on the device",
-            command=f"hardnet-deploy bench MODEL PLAN --engines {EAGER} --save {_quoted(runs, 'bench.json')}",
+            what=f"what {_names(abroad)} gains: PyTorch in the same run, by hardnet-deploy bench on the device"
         )
     for one in options:
         engine = one.verdict.engine
         if one.verdict.state == "not compared" and engine.labels:
-            label = engine.labels[0]
-            output = _quoted(runs, f"{Path(label).stem}.parity.json")
-            words = f"{shlex.quote(_reference(engine, runs) or 'REFERENCE')} {shlex.quote(label)}"
-            yield Missing(
-                what=f"whether {engine.name} detects what its reference does",
-                command=f"hardnet-deploy parity {words} --data DATA -o {output}",
-            )
+            yield _comparison(engine, runs)
         if one.verdict.cost and one.verdict.cost.separated is False:
-            yield Missing(
-                what=f"enough images to separate the drop of {engine.name} from its limit",
-                command="the parity command below with a larger --count",
-            )
+            yield _on_more_images(engine, runs)
 
 
 def nothing_compared(runs: Runs) -> Missing:
     """Where no engine is there that could be compared."""
-    return Missing(
-        what="a comparison of an engine with its reference",
-        command=f"hardnet-deploy parity REFERENCE CANDIDATE --data DATA -o {_quoted(runs, 'parity.json')}",
-    )
+    known = [one for one in runs.engines if one.labels and not one.in_pytorch and _reference(one, runs)]
+    if known:
+        return _comparison(known[0], runs)
+    return Missing(what="a comparison of an engine with its reference, by hardnet-deploy parity")
+
+
+def _comparison(engine: Engine, runs: Runs) -> Missing:
+    what = f"whether {engine.name} detects what its reference does"
+    label, reference, data = _label(engine), _reference(engine, runs) or _of_its_model(engine, runs), _data(runs)
+    if reference is None or data is None:
+        unknown = " or ".join(name for name, value in (("reference", reference), ("images", data)) if value is None)
+        return Missing(what=f"{what}, by hardnet-deploy parity: no {unknown} that these runs know of")
+    words = ["hardnet-deploy", "parity", reference, label, "--data", data]
+    words += ["-o", str(free_name(runs.collection, f"{Path(label).stem}.parity.json"))]
+    return Missing(what=what, command=shlex.join(words), not_found=_not_found([label]))
+
+
+def _on_more_images(engine: Engine, runs: Runs) -> Missing:
+    """The comparison on most images again, on all that its data has; there is no such command where it was on all."""
+    what = f"enough images to separate the drop of {engine.name} from its limit"
+    most = max(engine.parity, key=lambda one: one.content.part("data").count("images"))
+    words = list(most.content.texts("command"))
+    if "--count" not in words[:-1]:
+        return Missing(what=f"{what}: more than the {most.content.part('data').count('images')} that its data gave")
+    for option in ("--count", "--output", "-o", "--pictures"):
+        while option in words[:-1]:
+            place = words.index(option)
+            del words[place : place + 2]
+    words += ["-o", str(free_name(runs.collection, f"{Path(_label(engine)).stem}.parity.json"))]
+    return Missing(what=what, command=shlex.join(words), not_found=_not_found([_label(engine)]))
+
+
+def _of_its_model(engine: Engine, runs: Runs) -> str | None:
+    """A model in PyTorch of these runs that has the name in the engine's manifest."""
+    names = {one.content.part("model").text("name") for one in engine.manifests}
+    known = (label for one in runs.engines if one.in_pytorch for label in one.labels)
+    return next((label for label in known if label.partition("=")[0] in names), None)
+
+
+def _data(runs: Runs) -> str | None:
+    """Labelled images that a comparison or an evaluation of these runs was made on, as it was typed."""
+    for document in (*runs.collection.of("parity"), *runs.collection.of("evaluation")):
+        command = document.content.texts("command")
+        if "--data" in command[:-1]:
+            return command[command.index("--data") + 1]
+    return None
+
+
+def _label(engine: Engine) -> str:
+    """As it was called: by a name under which it is there, where it has one."""
+    return next((label for label in engine.labels if os.path.lexists(label)), engine.labels[0])
+
+
+def _not_found(labels: Sequence[str]) -> tuple[str, ...]:
+    return tuple(label for label in labels if not os.path.lexists(label))
 
 
 def _names(options: Sequence[Option]) -> str:
     return ", ".join(one.name for one in options)
-
-
-def _quoted(runs: Runs, name: str) -> str:
-    return shlex.quote(str(free_name(runs.collection, name)))
 
 
 def _times(options: Sequence[Option], runs: Runs, group: Group | None) -> Iterator[Missing]:
@@ -95,7 +150,11 @@ def _times(options: Sequence[Option], runs: Runs, group: Group | None) -> Iterat
     for (boundary, batch), found in together.items():
         wanted = tuple(_wanted(found, group))
         if wanted:
-            yield Missing(what="; ".join(wanted), command=_bench(found, runs, boundary=boundary, batch=batch))
+            yield Missing(
+                what="; ".join(wanted),
+                command=_bench(found, runs, boundary=boundary, batch=batch),
+                not_found=_not_found([_label(one.verdict.engine) for one in found]),
+            )
 
 
 def _wanted(options: Sequence[Option], group: Group | None) -> Iterator[str]:
@@ -106,9 +165,24 @@ def _wanted(options: Sequence[Option], group: Group | None) -> Iterator[str]:
     unknown = [one for one in options if NO_GAIN in one.obstacles]
     if unknown:
         yield f"the gain of {_names(unknown)} over PyTorch"
-    again = [one for one in options if one.to_repeat]
-    if again:
-        yield f"stable times of {_names(again)} and of PyTorch, on an idle machine"
+    by_reason: dict[str, list[Option]] = {}
+    for one in (one for one in options if one.to_repeat):
+        for reason in _to_settle(one):
+            by_reason.setdefault(reason, []).append(one)
+    for reason, found in by_reason.items():
+        yield reason.replace(ENGINES, _names(found))
+
+
+def _to_settle(option: Option) -> Iterator[str]:
+    """What another run is to bring, with :data:`ENGINES` for their names."""
+    if UNSTABLE in option.obstacles:
+        yield f"stable times of {ENGINES}, on an idle machine"
+    if FEW_ROUNDS in option.obstacles:
+        yield f"more rounds of {ENGINES} and of PyTorch, for an interval of the gain"
+    if AROUND_1 in option.obstacles:
+        yield f"a gain of {ENGINES} that is established: more rounds, on an idle machine"
+    for doubt in option.gain.doubts if option.gain else ():
+        yield f"another run of {ENGINES} beside PyTorch, as {doubt}"
 
 
 def _elsewhere(engine: Engine, group: Group | None) -> bool:
@@ -141,10 +215,13 @@ def _batch(option: Option) -> int | None:
     return next((batch for batch in found if isinstance(batch, int) and batch > 1), None)
 
 
-def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch: int | None) -> str:
+def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch: int | None) -> str | None:
+    """The command line; None where no model in PyTorch is known that the engines go back to."""
     engines = [one.verdict.engine for one in options]
-    reference = next((label for engine in engines if (label := _reference(engine, runs))), "MODEL")
-    words = ["hardnet-deploy", "bench", reference, *dict.fromkeys(engine.labels[0] for engine in engines)]
+    reference = next((label for engine in engines if (label := _reference(engine, runs))), None)
+    if reference is None:
+        return None
+    words = ["hardnet-deploy", "bench", reference, *dict.fromkeys(_label(engine) for engine in engines)]
     words += ["--engines", EAGER]
     words += ["--boundary", boundary.lower()] if boundary else []
     words += ["--batch", str(batch)] if batch else []

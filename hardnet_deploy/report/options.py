@@ -26,11 +26,19 @@ AROUND_1: Final = "the interval of the gain includes 1, so the gain is not estab
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One engine in the table below the decision; its time is that of the decision's run, if it has one."""
+    """One engine in the table below the decision; its time is that of the decision's run, if it has one.
+
+    Args:
+        verdict: What the comparisons say.
+        timing: In the decision's run; None where it has none there.
+        chosen: Whether it is the recommended one.
+        outdone: Why it is not, where nothing speaks against it.
+    """
 
     verdict: Verdict
     timing: Timing | None
     chosen: bool = False
+    outdone: str = ""
 
     @property
     def name(self) -> str:
@@ -72,11 +80,6 @@ class Option:
         """Median of one run; infinite where it was not timed."""
         return self.timing.median_ms if self.timing else float("inf")
 
-    @property
-    def loss(self) -> float:
-        """Drop in mAP; infinite where it was not compared."""
-        return self.verdict.cost.drop if self.verdict.cost else float("inf")
-
 
 def _obstacles(option: Option) -> Iterator[str]:
     timing, gain = option.timing, option.gain
@@ -103,16 +106,8 @@ def _obstacles(option: Option) -> Iterator[str]:
         yield AROUND_1
 
 
-def overlap(one: Gain | None, other: Gain | None) -> bool:
-    """Whether the intervals of two gains meet; False where one has none."""
-    if one is None or other is None or None in {one.low, one.high, other.low, other.high}:
-        return False
-    return bool(one.low <= other.high and other.low <= one.high)  # type: ignore[operator]  # None is ruled out above
-
-
 def option_table(caption: str, options: tuple[Option, ...]) -> Table:
     """Every engine in one row, with why it is not the one."""
-    chosen = next((option for option in options if option.chosen), None)
     against = {option.gain.against for option in options if option.gain} - {BY_PYTORCH}
     columns = [Column(title="engine"), Column(title="recommended"), Column(title="parity")]
     columns += [Column(title=title, figures=True) for title in ("mAP", "cost in mAP (95 %)", "median ms")]
@@ -120,11 +115,11 @@ def option_table(caption: str, options: tuple[Option, ...]) -> Table:
     return Table(
         caption=caption,
         columns=[*columns, Column(title=gain, figures=True), Column(title="why not")],
-        rows=[_row(option, chosen) for option in options],
+        rows=[_row(option) for option in options],
     )
 
 
-def _row(option: Option, chosen: Option | None) -> list[Cell]:
+def _row(option: Option) -> list[Cell]:
     verdict, cost, gain = option.verdict, option.verdict.cost, option.gain
     reasons = [*verdict.why_not, *option.obstacles]
     return [
@@ -135,17 +130,10 @@ def _row(option: Option, chosen: Option | None) -> list[Cell]:
         Cell(text=cost.in_words if cost else NONE),
         Cell(text=milliseconds(option.timing.median_ms if option.timing else None)),
         gain_cell(gain),
-        Cell(text="; ".join(reasons) or _outdone(option, chosen)),
+        Cell(text="; ".join(reasons) or option.outdone or NONE),
     ]
 
 
 def gain_cell(gain: Gain | None) -> Cell:
     """Ratio and interval, marked where they are in doubt."""
     return Cell(text=gain.in_words, status="warn" if gain.doubts else "none") if gain else Cell(text=NONE)
-
-
-def _outdone(option: Option, chosen: Option | None) -> str:
-    """Why an engine with nothing against it is not the one."""
-    if option.chosen or chosen is None:
-        return NONE
-    return "slower" if option.ms > chosen.ms else "no faster beyond doubt, and costs more mAP"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from hardnet_deploy import __version__
@@ -24,6 +25,9 @@ from hardnet_deploy.report.pictures import Embedder
 from hardnet_deploy.report.runs import Runs
 
 TEMPLATE: Final = "page.html.j2"
+_MADE_BY: Final = b'<meta name="generator" content="hardnet-deploy '
+_HEAD_BYTES: Final = 4096
+"""Of a page, within which it says what made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +90,14 @@ def render(page: Page, *, made: datetime, command: Sequence[str]) -> str:
     return environment.get_template(TEMPLATE).render(
         page=page, made=made, version=__version__, command=command, texts=texts
     )
+
+
+def is_page(path: Path) -> bool:
+    """Whether the file at ``path`` begins as a page of :func:`render` does.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return head.lstrip().startswith(b"<!DOCTYPE html>") and _MADE_BY in head

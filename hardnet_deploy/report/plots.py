@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -14,6 +14,8 @@ LONGEST: Final = 38  # letters of a label; the tables have all of it
 LINE: Final = 17.0  # between two labels
 LETTER: Final = 7.4  # width of one, about
 GAP: Final = 11.0  # from a mark to its label
+LEAST: Final = 1e-12  # on a logarithmic axis: nothing that was measured lies beyond these two
+MOST: Final = 1e12
 Shape = Literal["circle", "square", "diamond", "cross"]
 
 
@@ -64,6 +66,16 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
     step = next(unit * power for unit in (1, 2, 2.5, 5, 10) if unit * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return tuple(round(place * step, 12) for place in range(first, last + 1))
+
+
+def is_plottable(value: float) -> bool:
+    """True for what a logarithmic axis has room for."""
+    return LEAST <= value <= MOST
+
+
+def plottable(points: Iterable[Point]) -> list[Point]:
+    """Those that two logarithmic axes have room for."""
+    return [point for point in points if is_plottable(point.x) and is_plottable(point.y)]
 
 
 def power_ticks(low: float, high: float) -> tuple[float, ...]:
@@ -164,7 +176,7 @@ def log_log(
     y_label: str,
     key: Sequence[tuple[str, str]],
 ) -> Plot:
-    """Positive points below a roof, ``min(peak, slope * x)``, over two logarithmic axes."""
+    """Points and a roof, ``min(peak, slope * x)``, over two logarithmic axes: at least one, all :func:`plottable`."""
     ridge = peak / slope
     x_values = power_ticks(min(one.x for one in points) * 0.8, max(ridge, *(one.x for one in points)) * 1.2)
     y_values = power_ticks(min(one.y for one in points) * 0.8, max(peak, *(one.y for one in points)))

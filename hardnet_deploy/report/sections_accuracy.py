@@ -12,7 +12,7 @@ from hardnet_deploy.report.next_steps import free_name
 from hardnet_deploy.report.plots import Point, Shape, scatter
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.timings import Group, Timing
-from hardnet_deploy.report.verdicts import Verdict, judge
+from hardnet_deploy.report.verdicts import LEAST_FOR_INTERVAL, Verdict, cost_of, judge
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 METRICS = {
@@ -145,8 +145,8 @@ def _drops(documents: Sequence[Document], runs: Runs) -> Table:
         candidate = part.part("candidate")
         engine = runs.find(candidate.text("sha256"), candidate.text("state_sha256"))
         verdict = judge(engine, runs) if engine else None
-        drop = metric.part("drop")
-        low, high = drop.numbers("two_sided") or (None, None)
+        drop, cost = metric.part("drop"), cost_of(document)
+        low, high = (cost.low, cost.high) if cost else (None, None)
         kind = metric.text("drop_type")
         value = drop.number("drop")
         interval = (
@@ -156,6 +156,7 @@ def _drops(documents: Sequence[Document], runs: Runs) -> Table:
         )
         limit = metric.number("max_drop")
         separated = {True: "yes", False: "no, more images would", None: texts.NONE}[metric.flag("separated")]
+        separated = "too few images" if cost and cost.images < LEAST_FOR_INTERVAL else separated
         rows.append(
             [
                 Cell(text=engine.name if engine else texts.NONE),

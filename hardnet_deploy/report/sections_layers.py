@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Fold, Section, Table, Text
 from hardnet_deploy.report.documents import Document, Part
-from hardnet_deploy.report.plots import Point, log_log
+from hardnet_deploy.report.plots import Point, is_plottable, log_log, plottable
 from hardnet_deploy.report.runs import Runs
 
 PROFILE = "hardnet-deploy profile ENGINE -o profile.json"
 GIGA = 1e9
+ROUNDING = 1 + 1e-9  # a layer at its bound may come out a rounding above it
 ROOFLINE = "hardnet-deploy roofline ENGINE --measure -o roofline.json"
 
 
@@ -76,13 +78,19 @@ def _profile(document: Document, runs: Runs) -> Iterator[Block]:
 
 def _about(part: Part) -> Iterator[str]:
     """What the times are of, and how far they can be trusted."""
-    told = [part.text("provenance"), part.text("source"), part.part("conditions").text("data")]
+    conditions = part.part("conditions")
+    threads = conditions.number("threads")
+    told = [part.text("provenance"), part.text("source"), conditions.text("data")]
+    told.append(None if threads is None else texts.counted(threads, "thread"))
     if any(told):
         yield f"{', '.join(text for text in told if text)}; {texts.counted(part.number('runs'), 'run')}."
     run, overhead = part.number("run_ms"), part.number("profiling_overhead_percent")
     if run is not None:
-        slower = "" if overhead is None else f", {overhead:.0f} % more than without the profiler"
+        slower = "" if overhead is None else f"; {overhead_told(overhead)}"
         yield f"Whole run: {texts.milliseconds(run)} ms{slower}."
+    plain = part.number("plain_run_ms")
+    if plain is not None:
+        yield f"Whole run without the profiler: {texts.milliseconds(plain)} ms (median)."
     accounted = part.number("accounted_percent")
     if accounted is not None:
         yield f"Layers account for {accounted:.1f} % of the whole run."
@@ -122,6 +130,7 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
                 Cell(text=texts.milliseconds(one.number("bound_ms"))),
                 Cell(text=texts.milliseconds(one.number("bound_ms_free_concatenation"))),
                 Cell(text=f"{memory} of {len(layers)}"),
+                Cell(text=texts.milliseconds(one.number("run_ms"))),
                 Cell(text=texts.milliseconds(one.number("measured_ms"))),
                 Cell(text=texts.percent(one.number("share"), 0)),
                 Cell(text=peak.text("source") or "not recorded"),
@@ -134,12 +143,13 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
         "bound, ms",
         "with free concatenation",
         "layers bound by memory",
-        "measured, ms",
+        "a run, ms",
+        "layers, ms",
         "share reached",
         "source of the peaks",
     )
-    columns = [Column(title=one, figures=one in titles[1:8]) for one in titles]
-    notes = [f"SHA-256 of the graph: {texts.short(part.text('sha256'))}."]
+    columns = [Column(title=one, figures=one in titles[1:9]) for one in titles]
+    notes = [f"SHA-256 of the graph: {texts.short(part.text('sha256'))}.", *_times(part)]
     notes += [text for text in (part.text("definition"), *part.texts("notes")) if text]
     yield Table(caption=f"Bounds, {model}", columns=columns, rows=rows, notes=notes).without(texts.NONE)
     for place, one in enumerate(targets, start=1):
@@ -147,6 +157,17 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
         if blocks:
             title = f"Layer by layer: {model}, {_target_name(one)}"
             yield Fold(title=title, blocks=blocks, opened=len(targets) == 1)
+
+
+def _times(part: Part) -> Iterator[str]:
+    """What was timed, and how."""
+    source, timed = part.text("times"), part.part("times_of")
+    if source is not None:
+        yield f"Times: {source}."
+    if timed:
+        precision = timed.text("precision")
+        of = ", ".join(filter(None, (timed.text("label"), precision.upper() if precision else None)))
+        yield f"Times are of {of or 'an engine without a name'}, SHA-256 {texts.short(timed.text('sha256'))}."
 
 
 def _target_name(target: Part) -> str:
@@ -168,8 +189,8 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
     layers = [
         one for one in target.parts("layers") if (one.number("intensity") or 0) > 0 and (one.number("flops") or 0) > 0
     ]
-    if flops and bandwidth and layers:
-        points = [_point(one, flops, bandwidth) for one in layers]
+    points = plottable(_point(one, flops, bandwidth) for one in layers) if flops and bandwidth else []
+    if flops and bandwidth and points and is_plottable(flops / GIGA) and is_plottable(bandwidth / GIGA):
         timed = sum(point.shape == "circle" for point in points)
         yield log_log(
             points,
@@ -177,7 +198,7 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
             slope=bandwidth / GIGA,
             ident=ident,
             title=f"Roofline, {model}, {name}",
-            description=f"{texts.counted(len(points), 'layer')} below the roof of {_rate(flops, 'FLOP/s')} and "
+            description=f"{_against_roof(points, flops, bandwidth)} the roof of {_rate(flops, 'FLOP/s')} and "
             f"{_rate(bandwidth, 'B/s')}; {timed} with a measured time. The table below has each.",
             x_label="FLOP per byte",
             y_label="GFLOP/s",
@@ -213,6 +234,13 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
         yield Table(caption=f"Bound of every layer, {model}, {name}", columns=columns, rows=rows)
 
 
+def _against_roof(points: Sequence[Point], flops: float, bandwidth: float) -> str:
+    """How many layers lie under the roof, and how many over it."""
+    over = sum(point.y * GIGA > ROUNDING * min(flops, point.x * bandwidth) for point in points)
+    under = f"{texts.counted(len(points) - over, 'layer')} at or below"
+    return under if not over else f"{texts.counted(over, 'layer')} above and {under}"
+
+
 def _unit(value: float | None) -> float | None:
     return None if value is None else max(0.0, min(1.0, value))
 
@@ -221,6 +249,6 @@ def _point(layer: Part, flops: float, bandwidth: float) -> Point:
     intensity, work = layer.number("intensity") or 0.0, layer.number("flops") or 0.0
     measured = layer.number("measured_ms")
     name = layer.text("name") or ""
-    if measured:
+    if measured is not None and measured > 0:
         return Point(x=intensity, y=1e3 * work / measured / GIGA, shape="circle", title=name)
     return Point(x=intensity, y=min(flops, intensity * bandwidth) / GIGA, shape="diamond", title=name)

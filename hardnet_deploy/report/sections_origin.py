@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Cell, Column, Commands, Section, Table, Text
-from hardnet_deploy.report.contradictions import UNCHANGED
 from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.file_states import UNCHANGED
 from hardnet_deploy.report.runs import Runs
 from hardnet_deploy.report.sections_parity import title_of
 

@@ -15,7 +15,7 @@ from hardnet_deploy.report.options import SIGNS, gain_cell
 from hardnet_deploy.report.ratios import ratios
 from hardnet_deploy.report.runs import Runs
 from hardnet_deploy.report.suppression import nms_differs, nms_notes, nms_of
-from hardnet_deploy.report.timings import IMPORTED, Gain, fed, gain_of, machine, row_title, run_doubts
+from hardnet_deploy.report.timings import IMPORTED, Gain, fed, gain_of, load_of, machine, row_title, run_doubts
 
 OF_DEVICES = "timings of other devices, which import-report reads from what a kit's run has written there"
 MOST_CONDITIONS = 60
@@ -41,9 +41,9 @@ def _bench(document: Document, number: int) -> Iterator[Block]:
     doubts = list(run_doubts(document))
     if doubts:
         yield Text(text=f"Every figure of this run is in doubt: {' and '.join(doubts)}.", caution=True)
-    load = part.part("conditions").values.get("load")
-    if isinstance(load, str) and load:
-        yield Text(text=f"Load: {load}.")
+    load = load_of(document)
+    if load:
+        yield Text(text=f"Load: {load}.", caution=True)
     name = f"protocol {protocol.text('name') or 'not named'}"
     rows = part.parts("rows")
     yield _times(document, f"Times, {name}, {machine(document)}")

@@ -181,25 +181,34 @@ def gain_of(row: Part, document: Document) -> Gain | None:
         low=recorded.number("low"),
         high=recorded.number("high"),
         against=BY_NUMPY if any(_nms_by_numpy(one) for one in eager) else BY_PYTORCH,
-        doubts=tuple(_doubts(eager, document)),
+        doubts=tuple(_doubts(eager, recorded.text("eager"), document)),
     )
 
 
 def _eager_rows(row: Part, document: Document) -> list[Part]:
-    """The rows that the gain of ``row`` can be over: PyTorch as it is, everything else the same."""
+    """The rows that the gain of ``row`` can be over: PyTorch as it is, everything else the same.
+
+    Where the gain names its row, it is over no other.
+    """
     same = ("network", "size", "batch", "boundary", "device")
+    named = row.part("gain_over_eager").text("eager")
     return [
         one
         for one in document.content.parts("rows")
         if one.text("engine") == EAGER
         and one.part("measured")
+        and named in {None, one.text("key")}
         and all(one.values.get(name) == row.values.get(name) for name in same)
     ]
 
 
-def _doubts(eager: list[Part], document: Document) -> Iterator[str]:
+def _doubts(eager: list[Part], named: str | None, document: Document) -> Iterator[str]:
     if not eager:
-        yield "PyTorch has no row of its own in the run"
+        yield (
+            "PyTorch has no row of its own in the run"
+            if named is None
+            else f"it is over '{named}', which is no row of PyTorch doing the same in the run"
+        )
     if any(one.part("measured").flag("stable") is not True for one in eager):
         yield "PyTorch's own time did not settle"
     yield from run_doubts(document)
@@ -243,6 +252,12 @@ def _shape(row: Part, protocol: Part) -> str:
     size, batch = (row.number(name) or protocol.number(name) for name in ("size", "batch"))
     known = (f"{size:g}×{size:g}" if size else "", f"batch {batch:g}" if batch else "")
     return ", ".join(text for text in known if text)
+
+
+def load_of(document: Document) -> str | None:
+    """What else kept the machine busy during the run, in words; None where nothing is recorded."""
+    load = document.content.part("conditions").values.get("load")
+    return load if isinstance(load, str) and load else None
 
 
 def machine(document: Document) -> str:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hardnet_deploy.report.documents import Document
+from hardnet_deploy.report.file_states import CHANGED, file_state
 from hardnet_deploy.report.lineage import State, references, state_of, why_void
 from hardnet_deploy.report.runs import Engine, Runs
-from hardnet_deploy.report.texts import drop_in_words
+from hardnet_deploy.report.texts import counted, drop_in_words
+
+LEAST_FOR_INTERVAL: Final = 10
+"""Images. A percentile interval of n draws is short by the share sqrt((n - 1) / n) z / t, with Student's t of n - 1
+degrees of freedom (T. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4),
+2015, section 4.3): by 18 % with 10 images, by more than half with 3, and with one it is a point. Below, none is shown.
+"""
+LEAST_TO_RECOMMEND: Final = 50
+"""Images. Here that shortness is 3.5 %, and small beside the interval itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +29,14 @@ class Cost:
         reference: mAP of the reference, in [0, 1].
         candidate: mAP of the engine.
         drop: From the one to the other.
-        low: Of its two-sided interval.
+        low: Of its two-sided interval; None where there is none, or too few images for one.
         high: Likewise.
         kind: ``relative`` or ``absolute``.
         limit: The largest accepted drop.
         separated: Whether the interval lies on one side of the limit.
         data: Name of the images.
         digest: Of the images.
+        images: How many.
     """
 
     reference: float | None
@@ -38,6 +49,7 @@ class Cost:
     separated: bool | None
     data: str
     digest: str
+    images: int
 
     @property
     def in_words(self) -> str:
@@ -85,15 +97,18 @@ def judge(engine: Engine, runs: Runs) -> Verdict:
     state = state_of(engine, runs)
     voids = [why_void(document, runs) for document in engine.parity]
     counting = [document for document, void in zip(engine.parity, voids, strict=True) if void is None]
-    most = max(counting, key=lambda one: one.content.part("data").count("images"), default=None)
+    most = max(counting, key=_weight, default=None)
+    cost = cost_of(most) if most else None
     held_against = references(engine, runs)
     nearest = [runs.side(document.content.part("reference")) for document in counting]
-    reasons = _against(engine, state, held_against, [void for void in voids if void])
+    reasons = [*_against(engine, state, held_against, [void for void in voids if void]), *_file_changed(engine)]
+    if state == "passed" and most:
+        reasons += _thin_evidence(most, cost, (engine, *held_against))
     return Verdict(
         engine=engine,
         state=state,
         why_not=tuple(dict.fromkeys(reasons)),
-        cost=cost_of(most) if most else None,
+        cost=cost,
         reference=next((one for one in (*nearest, *held_against) if one), None),
     )
 
@@ -105,8 +120,8 @@ def cost_of(parity: Document) -> Cost | None:
     value = drop.number("drop")
     if value is None:
         return None
-    interval = drop.numbers("two_sided")
-    low, high = interval if len(interval) == 2 else (None, None)
+    interval, images = drop.numbers("two_sided"), data.count("images")
+    low, high = interval if len(interval) == 2 and images >= LEAST_FOR_INTERVAL else (None, None)
     return Cost(
         reference=metric.number("reference"),
         candidate=metric.number("candidate"),
@@ -118,7 +133,39 @@ def cost_of(parity: Document) -> Cost | None:
         separated=metric.flag("separated"),
         data=data.text("name") or "images that are not named",
         digest=data.text("digest") or "",
+        images=images,
     )
+
+
+def _weight(parity: Document) -> tuple[bool, int]:
+    """What a comparison is worth beside others: one with mAP more than one without, then by its images."""
+    return cost_of(parity) is not None, parity.content.part("data").count("images")
+
+
+def _file_changed(engine: Engine) -> Iterator[str]:
+    for manifest in engine.manifests:
+        if file_state(manifest) == CHANGED:
+            yield f"{manifest.artifact} has changed since its manifest was written, and is another file now"
+
+
+def _thin_evidence(parity: Document, cost: Cost | None, engines: Sequence[Engine]) -> Iterator[str]:
+    """What a comparison that passed is too weak for. A backbone has no mAP to lose."""
+    if cost is None:
+        if _of_detector(parity, engines):
+            yield "no mAP was compared, so what it loses is not known"
+    elif cost.images < LEAST_TO_RECOMMEND:
+        yield (
+            f"its mAP was compared on {counted(cost.images, 'image')} alone, and a recommendation wants "
+            f"{LEAST_TO_RECOMMEND} or more: compare again with a larger --count"
+        )
+    elif cost.low is None or cost.high is None:
+        yield "its drop of mAP has no interval"
+
+
+def _of_detector(parity: Document, engines: Sequence[Engine]) -> bool:
+    content = parity.content
+    with_head = any(one.content.part("head") for engine in engines for one in engine.manifests)
+    return with_head or bool(content.part("detections")) or content.part("data").text("metric") is not None
 
 
 def _against(engine: Engine, state: State, held_against: Sequence[Engine], voids: Sequence[str]) -> Iterator[str]:

@@ -101,6 +101,7 @@ def run_bench(
                     rounds=plan.rounds,
                     budget_s=plan.budget_s,
                     warm_up_ms=plan.warm_up_ms,
+                    loadings=plan.loadings,
                     reference=maker.references(),
                 ),
                 worker=WORKER,
@@ -231,8 +232,15 @@ class _Writer:
             "budget_s": plan.budget_s,
             "warm_up_ms": plan.warm_up_ms,
             "threads": plan.threads,
-            "method": f"each engine in a process of its own, in turn, {plan.warm_up_ms:g} ms untimed before each turn",
+            "loadings": _loadings(found),
+            "method": f"each engine in a process of its own, in turn, {plan.warm_up_ms:g} ms untimed before each turn"
+            + ("" if _loadings(found) < 2 else f", loaded anew {_loadings(found) - 1} times"),
             "stability": rule("cuda" if plan.device == "cuda" else "cpu"),
             "stopped_by": found.stopped_by if found else None,
             "groups": [list(group) for group in found.groups] if found else [],
         }
+
+
+def _loadings(found: Timings | None) -> int:
+    """The most that any side had."""
+    return max((len(set(one.loadings)) for one in found.sides.values()), default=0) if found else 0

@@ -70,6 +70,7 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
             "stable": timing.get("stable"),
         },
         "rounds_ms": None,
+        "loadings": None,
         "ratio_to_reference": None,
         "gain_over_eager": None,
         "artifact": {"file": None, "sha256": digest} if digest else None,

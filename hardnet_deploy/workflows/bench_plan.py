@@ -17,7 +17,7 @@ from hardnet_deploy.bench.protocols import (
     title_of,
 )
 from hardnet_deploy.bench.sides import NETWORK, NETWORK_NMS, Boundary
-from hardnet_deploy.bench.timing import WARM_UP_MS
+from hardnet_deploy.bench.timing import USUAL_LOADINGS, WARM_UP_MS
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import TargetError, UsageError
 from hardnet_deploy.workflows.bench_options import (
@@ -65,6 +65,7 @@ class BenchPlan:
         rounds: Exactly so many; None where stability decides.
         budget_s: Of timing; None for no limit.
         warm_up_ms: Before each turn.
+        loadings: Times that each engine is loaded, spread over the rounds.
         threads: Of each engine on the CPU.
         device: Where PyTorch runs.
         notes: What the user should know of the choice.
@@ -76,6 +77,7 @@ class BenchPlan:
     rounds: int | None
     budget_s: float | None
     warm_up_ms: float
+    loadings: int
     threads: int
     device: str
     notes: tuple[str, ...]
@@ -117,6 +119,7 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
         rounds=request.rounds,
         budget_s=_budget(request, machine, len(subjects)),
         warm_up_ms=float(WARM_UP_MS) if request.warm_up_ms is None else request.warm_up_ms,
+        loadings=USUAL_LOADINGS,
         threads=request.threads or usual_workers(),
         device=machine.device,
         notes=(*notes, *limits),

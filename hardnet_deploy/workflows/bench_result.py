@@ -43,6 +43,16 @@ class BenchResult:
         return self.stopped_by == "interrupted"
 
     @property
+    def empty(self) -> bool:
+        """True where nothing was timed, or Ctrl-C came before a round was finished: no file is to have it."""
+        return (self.interrupted and not self.rounds) or not any(row["measured"] for row in self.rows)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that were finished."""
+        return int(self.document["protocol"]["rounds"])
+
+    @property
     def unstable(self) -> tuple[dict[str, Any], ...]:
         """Rows measured here whose times did not settle."""
         return tuple(row for row in self.rows if row["rounds_ms"] and row["measured"]["stable"] is False)
@@ -85,7 +95,7 @@ class BenchResult:
         save_bench(path, self.document)
 
     def write(self, request: BenchRequest) -> tuple[Path, ...]:
-        """Write the files that the request names; which were.
+        """Write the files that the request names; which were. Nothing measured leaves older ones as they are.
 
         Raises:
             OutputFileError: One cannot be written.
@@ -94,7 +104,9 @@ class BenchResult:
             (request.markdown, lambda: "".join(f"{line}\n" for line in markdown_table(self.document))),
             (request.csv, lambda: csv_table(self.document)),
         )
-        written = []
+        written: list[Path] = []
+        if self.empty:
+            return ()
         if request.save is not None:
             self.save(request.save)
             written.append(request.save)

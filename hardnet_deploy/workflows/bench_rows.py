@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from hardnet_deploy.bench.document import EXPORTED, MEASURED_HERE, not_here
+from hardnet_deploy.bench.document import EXPORTED, MEASURED_HERE, not_here, not_measured
 from hardnet_deploy.bench.protocols import Protocol
 from hardnet_deploy.bench.sides import NETWORK, Boundary, limits_text
 from hardnet_deploy.bench.timing import SideTiming
@@ -22,7 +22,7 @@ SEEN_BY_A_TRAINED_ONE: Final = "a trained detector's images have far fewer (the 
 """Of the first 100 scenes of demo:val, at a score threshold of 0.02."""
 FED: Final = "fed with "
 """How a side's note on its inputs begins."""
-NOT_YET: Final = "it was not its turn before the timing ended"
+NOT_YET: Final = "the timing ended before its turn"
 
 
 class RowMaker:
@@ -74,10 +74,11 @@ class RowMaker:
             "batch": row.batch,
             "input": next((text[len(FED) :] for text in told if text.startswith(FED)), None),
             "device": timing.side.device if timing and summary else None,
-            "provenance": MEASURED_HERE if summary else not_here(self._why_not(row, timing)),
+            "provenance": MEASURED_HERE if summary else self._why_not(row, timing),
             "published": published.as_dict() if published else None,
             "measured": {**summary.as_dict(), "stable": timing.stable} if summary and timing else None,
             "rounds_ms": [list(one) for one in timing.rounds_ms] if summary and timing else None,
+            "loadings": list(timing.loadings) if summary and timing and timing.loadings else None,
             "ratio_to_reference": to_reference,
             "gain_over_eager": over_eager,
             "artifact": self._artifact(row, timing),
@@ -91,7 +92,7 @@ class RowMaker:
 
     def _why_not(self, row: PlannedRow, timing: SideTiming | None) -> str:
         known = row.why_not or self._prepared.why_not.get(row.key) or (timing.problem if timing else None)
-        return known or NOT_YET
+        return not_here(known) if known else not_measured(NOT_YET)
 
     def _notes(self, row: PlannedRow, timing: SideTiming | None) -> Iterator[str]:
         yield from self._prepared.notes.get(row.key, ())

@@ -99,7 +99,13 @@ def run_demo(folder: Path, count: int, command: tuple[str, ...], progress: Progr
     bench_file = folder / BENCH_FILE
     bench = _bench(folder, bench_file, command, progress)
     run_profile(
-        ProfileRequest(engine=str(folder / INT8_FILE), data="demo", output=folder / "int8.profile.json"),
+        ProfileRequest(
+            engine=str(folder / INT8_FILE),
+            data="demo",
+            threads=BENCH_THREADS,
+            output=folder / "int8.profile.json",
+            command=command,
+        ),
         partial(_named, progress, f"{INT8_NAME} by layer"),
     )
     picture, page = folder / PICTURE, folder / PAGE

@@ -14,6 +14,7 @@ from hardnet_deploy.bench.pictures import draw_profile
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import UsageError
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
+from hardnet_deploy.runners.trt import tensorrt_here
 from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.workflows.document_files import save_csv, save_json
 from hardnet_deploy.workflows.environment import Probes, read_cpu
@@ -21,6 +22,7 @@ from hardnet_deploy.workflows.layer_options import LayerRequest, refuse_too_few
 from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
 from hardnet_deploy.workflows.profile_import import Imported, import_profile, read_inspector, simulated_by
 from hardnet_deploy.workflows.profile_inputs import RANDOM, profile_inputs
+from hardnet_deploy.workflows.profile_places import placed_import
 from hardnet_deploy.workflows.profile_result import ProfileResult
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ def _measured(request: ProfileRequest, progress: Progress) -> ProfileResult:
         profile = _profile(engine, batches, request, threads, layers, partial(progress, PROFILING))
     table = placed(profile, detector=engine.head is not None)
     simulated = simulated_by(engine.runner.name)
+    device = tensorrt_here().gpu if is_plan else None  # asked for only now: the plan has the GPU until here
     return ProfileResult(
         table=table,
         lints=_lints(engine, table, layers),
@@ -117,9 +120,12 @@ def _measured(request: ProfileRequest, progress: Progress) -> ProfileResult:
         simulated=simulated,
         conditions={
             "data": words,
+            "size": engine.preprocess.size,
             "batch": len(batches[0]),
             "threads": threads,
             "processor": read_cpu(Probes()).model,
+            "device": device,
+            "target": None,
             "runner": engine.runner.name,
         },
         files=request.files,
@@ -204,7 +210,7 @@ def _imported(request: ProfileRequest) -> ProfileResult:
         engine=None if request.engine is None else Path(request.engine),
         trust=request.trust,
     )
-    table = placed(found.profile, detector=found.detector)
+    table = placed_import(found, request.trtexec_profile)
     requested, achieved = found.requested, found.achieved
     lints = lint_engine(table, found.layers, detector=found.detector, requested=requested, achieved=achieved)
     if found.model is not None:
@@ -215,7 +221,7 @@ def _imported(request: ProfileRequest) -> ProfileResult:
         engine=found.identity,
         provenance=found.provenance,
         simulated=found.simulated,
-        conditions={"data": "not in this file; trtexec's default is random numbers"},
+        conditions={"data": "not in this file; trtexec's default is random numbers", **found.conditions},
         files=request.files,
         command=request.command,
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 AGAIN: Final = "export it again with trtexec --exportLayerInfo"
+_IMAGES: Final = len("NCHW")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Imported:
         detector: Whether the network is one.
         model: The graph that the engine was built from; None where only the plan is known.
         identity: Label, hashes, model, precision.
+        conditions: Input ``size`` and ``batch``, and the ``device`` or ``target`` that ran it; None for what is not
+            known.
         requested: Precision asked for, by convolution; empty where that is not known.
         achieved: What it runs in; empty where that is not known.
         provenance: ``imported (device)``.
@@ -47,6 +50,7 @@ class Imported:
     detector: bool
     model: onnx.ModelProto | None
     identity: Mapping[str, Any]
+    conditions: Mapping[str, Any]
     requested: Mapping[str, str]
     achieved: Mapping[str, str]
     provenance: str
@@ -117,9 +121,10 @@ def import_profile(
         detector=found.detector,
         model=found.model,
         identity=found.identity,
+        conditions=found.conditions,
         requested=requested,
         achieved=achieved,
-        provenance=f"imported ({found.device}{', simulated' if found.simulated else ''})",
+        provenance=f"imported ({found.told_device}{', simulated' if found.simulated else ''})",
         simulated=found.simulated,
     )
 
@@ -128,11 +133,22 @@ def import_profile(
 class _Known:
     identity: Mapping[str, Any]
     detector: bool
-    device: str
+    size: int | None
+    batch: int | None
+    device: str | None = None
+    target: str | None = None
     simulated: bool = False
     model: onnx.ModelProto | None = None
     requested: Mapping[str, str]
     achieved: Mapping[str, str]
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        return {"size": self.size, "batch": self.batch, "device": self.device, "target": self.target}
+
+    @property
+    def told_device(self) -> str:
+        return self.device or (f"{self.target}, by the kit" if self.target else "device not in the file")
 
 
 def _of_kit(folder: Path) -> _Known:
@@ -141,6 +157,7 @@ def _of_kit(folder: Path) -> _Known:
     kit = read_kit(folder).document
     graph = folder / MODEL
     model = parse_model(read_content(graph), source=str(graph))
+    size, batch = _input(model)
     return _Known(
         identity={
             "label": str(folder),
@@ -152,7 +169,9 @@ def _of_kit(folder: Path) -> _Known:
             "warning": "the hash is of the kit's graph: the plan that was built from it is not in the kit",
         },
         detector=LOGITS not in kit["outputs"],
-        device=f"{kit['target']}, by the kit",
+        size=size,
+        batch=batch,
+        target=kit["target"],
         model=model,
         requested=_asked(model, kit["precision"], kit["settings"].get("fp32_layers") or ()),
         achieved={},
@@ -173,23 +192,45 @@ def _of_engine(path: Path, *, trust: bool) -> _Known:
     is_plan = manifest.kind == PLAN_KIND
     gpu = manifest.versions.get("gpu") if is_plan else None
     simulated = simulated_by(f"{manifest.versions.get('tensorrt', '')} {gpu or ''}")
+    model = None if is_plan else parse_model(content, source=str(path))
+    size, batch = _plan_input(manifest) if model is None else _input(model)
     return _Known(
         identity={
             "label": str(path),
             "sha256": artifact.sha256,
             "state_sha256": None,
             "model": manifest.model.get("name"),
-            "precision": manifest.precision.get("requested"),
+            "precision": manifest.precision.get("requested") if is_plan else None,  # a graph can be built in any
             "trained": manifest.trained,
             "warning": artifact.warning,
         },
         detector=manifest.head is not None,
-        device=gpu or "device not in the file",
+        size=size,
+        batch=batch,
+        device=gpu,
         simulated=simulated,
-        model=None if is_plan else parse_model(content, source=str(path)),
+        model=model,
         requested=_words(manifest, "requested_by_layer") if is_plan else {},
         achieved=_words(manifest, "achieved") if is_plan else {},
     )
+
+
+def _input(model: onnx.ModelProto) -> tuple[int | None, int | None]:
+    """Side and batch of the images that a graph takes; None for what it leaves open."""
+    from hardnet_deploy.runners.graph import tensor_infos
+
+    shape = next((one.shape for one in tensor_infos(model.graph.input) if len(one.shape) == _IMAGES), None)
+    if shape is None:
+        return None, None
+    batch, _, side, _ = (number if number > 0 else None for number in shape)
+    return side, batch
+
+
+def _plan_input(manifest: Manifest) -> tuple[int | None, int | None]:
+    """The same of a plan; with a range of batches trtexec was told which, and does not write it down."""
+    batch = None if manifest.graph.get("profile") else manifest.graph.get("batch")
+    size = manifest.preprocess.get("size")
+    return (size if isinstance(size, int) else None), (batch if isinstance(batch, int) else None)
 
 
 def _words(manifest: Manifest, key: str) -> dict[str, str]:

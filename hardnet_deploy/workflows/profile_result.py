@@ -24,7 +24,7 @@ class ProfileResult:
         engine: What was profiled: label, hashes, model, precision.
         provenance: ``measured here``, or ``imported (device)``; a stand-in is called so.
         simulated: A stand-in of TensorRT ran: its times mean nothing.
-        conditions: What the times depend on: data, batch, threads, processor, versions.
+        conditions: What the times depend on: data, input size, batch, threads, processor or GPU, runner.
         files: What was written, by option.
         command: The command line.
     """
@@ -53,9 +53,10 @@ class ProfileResult:
             "conditions": dict(self.conditions),
             "runs": profile.runs,
             "run_ms": profile.run_ms,
+            "plain_run_ms": profile.plain_median_ms,
             "layers_ms": table.layers_ms,
             "accounted_percent": table.accounted_percent,
-            "profiling_overhead_percent": table.overhead_percent,
+            "profiling_overhead_percent": profile.overhead_percent,
             "layers": [one.as_dict() for one in table.slowest()],
             "groups": [asdict(one) for one in table.groups()],
             "lints": [one.as_dict() for one in self.lints],

@@ -18,9 +18,15 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.document_files import save_csv, save_json
 from hardnet_deploy.workflows.environment import Probes, read_cpu, read_gpus
 from hardnet_deploy.workflows.layer_options import LayerRequest, refuse_too_few
+from hardnet_deploy.workflows.roofline_fit import (
+    refuse_other_gpu,
+    refuse_other_input,
+    refuse_other_precision,
+    refuse_other_request,
+)
 from hardnet_deploy.workflows.roofline_graph import RooflineGraph, roofline_graph
 from hardnet_deploy.workflows.roofline_notes import DEFINITION, notes
-from hardnet_deploy.workflows.roofline_times import LayerTimes, measured_here, read_times, refuse_other_precision
+from hardnet_deploy.workflows.roofline_times import LayerTimes, measured_here, read_times
 
 if TYPE_CHECKING:
     from hardnet_deploy.bench.graph_cost import LayerCost
@@ -122,11 +128,19 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
     costs = cost(graph.model, batch=graph.identity["batch"])
     times = None if request.times is None else read_times(request.times, graph)
     if times is not None:
-        _refuse_foreign(times, request)
+        refuse_other_input(times, graph)
+        refuse_other_request(
+            times,
+            target=request.target,
+            is_here=request.target in HERE,
+            precision=request.precision,
+            threads=request.threads,
+        )
     threads = request.threads or (times.threads if times else None) or usual_workers()
     devices = _devices(request.target, threads, progress)
     typed = precision_of(costs)
     if times is not None:
+        refuse_other_gpu(times, devices)
         refuse_other_precision(times, graph, typed)
     pairs = _pairs(devices, typed, request.precision or (times.precision if times else None))
     if times is not None and len(pairs) > 1:
@@ -159,35 +173,6 @@ def _refuse_options(request: RooflineRequest) -> None:
         raise UsageError(f"--measure times this machine, not '{request.target}'", next_step="--target here")
     if request.times is not None and request.target == ALL:
         raise UsageError("--times is of one machine", next_step="say which: --target NAME, or here for this machine")
-
-
-def _refuse_foreign(times: LayerTimes, request: RooflineRequest) -> None:
-    """Refuse times of another processor, precision or number of threads than they are to be held against."""
-    if request.precision not in {None, times.precision} and times.precision is not None:
-        raise UsageError(
-            f"the profile is of an engine in {times.precision}",
-            got=f"--precision {request.precision}",
-            next_step="drop it",
-        )
-    is_here = request.target in HERE
-    if is_here != (times.processor is not None):
-        raise UsageError(
-            f"the profile is of {times.processor or 'a GPU'}",
-            got=f"--target {request.target}",
-            next_step="name the machine that it was measured on" if is_here else "--target here, on that machine",
-        )
-    if not is_here:
-        return
-    processor = read_cpu(Probes()).model
-    if times.processor != processor:
-        raise UsageError(
-            f"the profile is of {times.processor}, this machine has {processor}",
-            next_step="profile the engine here: hardnet-deploy profile",
-        )
-    if request.threads not in {None, times.threads}:
-        raise UsageError(
-            f"the profile is of {times.threads} threads", got=f"--threads {request.threads}", next_step="drop it"
-        )
 
 
 def _devices(target: str, threads: int, progress: Progress) -> tuple[Device, ...]:
@@ -243,7 +228,7 @@ def _held(found: Roofline, costs: Sequence[LayerCost], times: LayerTimes | None,
     """With times where they are of this device and precision."""
     if times is None or (request.measure and (found.device.name != HERE[0] or found.precision != precision_of(costs))):
         return found
-    return with_times(found, costs, times.layers)
+    return with_times(found, costs, times.layers, run_ms=times.run_ms)
 
 
 def _conditions(devices: Sequence[Device], threads: int) -> dict[str, Any]:

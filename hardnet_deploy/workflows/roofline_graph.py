@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardnet_deploy.errors import UsageError
+from hardnet_deploy.artifacts import hold_against_manifest, read_content
+from hardnet_deploy.errors import ArtifactMismatchError, UsageError
 from hardnet_deploy.export.options import GraphOptions
 from hardnet_deploy.models import registry
 from hardnet_deploy.specs import Preprocess
 from hardnet_deploy.targets import DEFAULT_OPSET
-from hardnet_deploy.workflows.open_engine import open_engine
+from hardnet_deploy.workflows.open_engine import is_plan, open_engine
 
 if TYPE_CHECKING:
     import onnx
@@ -63,6 +65,10 @@ def roofline_graph(text: str, *, size: int | None, trust: bool) -> RooflineGraph
             f"{text} is a TensorRT plan, which does not tell its shapes",
             next_step="name the ONNX file it was built from",
         )
+    if os.path.lexists(text) and not is_plan(Path(text)):
+        found = _exported(Path(text), trust=trust)
+        if found is not None:
+            return found
     engine = open_engine(text, trust=trust)
     assert engine.model is not None
     name = engine.manifest.model.get("name") if engine.manifest else engine.model.graph.name
@@ -71,6 +77,36 @@ def roofline_graph(text: str, *, size: int | None, trust: bool) -> RooflineGraph
         preprocess=engine.preprocess,
         detector=engine.head is not None,
         identity=_identity(text, engine.sha256, str(name), engine.preprocess.size, engine.batch or 1),
+    )
+
+
+def _exported(path: Path, *, trust: bool) -> RooflineGraph | None:
+    """A graph with its manifest, which no engine need accept to be counted; None where ``trust`` let it be missing."""
+    from hardnet_deploy.runners.graph import parse_model, tensor_infos
+
+    content = read_content(path)
+    model = parse_model(content, source=str(path))
+    artifact = hold_against_manifest(path, content, trust=trust)
+    manifest = artifact.manifest
+    if manifest is None:
+        return None
+    preprocess = manifest.preprocess_spec()
+    shapes = [one.shape for one in tensor_infos(model.graph.input)]
+    wanted = (3, preprocess.size, preprocess.size)
+    if len(shapes) != 1 or shapes[0][1:] != wanted:
+        raise ArtifactMismatchError(
+            f"{path} does not take the images that its pre-processing makes",
+            got=", ".join(str(one) for one in shapes) or "no input",
+            wanted=f"one input, {wanted} for each image",
+            next_step="export it again",
+        )
+    return RooflineGraph(
+        model=model,
+        preprocess=preprocess,
+        detector=manifest.head_spec() is not None,
+        identity=_identity(
+            str(path), artifact.sha256, str(manifest.model.get("name")), preprocess.size, max(shapes[0][0], 1)
+        ),
     )
 
 

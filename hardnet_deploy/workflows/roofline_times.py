@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError
-from hardnet_deploy.kit.json_record import Record, read_json
+from hardnet_deploy.kit.json_record import LONGEST_MS, Record, read_json
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
 from hardnet_deploy.workflows.profile_result import KIND, SCHEMA
 from hardnet_deploy.workflows.roofline_graph import RooflineGraph
@@ -30,8 +30,15 @@ class LayerTimes:
         source: Which engine, measured how.
         precision: That the engine was asked for; None where the profile does not tell.
         simulated: A stand-in ran; such times mean nothing.
+        size: Input side; None where the profile does not tell.
+        batch: Images in a run, likewise.
         processor: The CPU that ran it; None for a GPU's times.
         threads: On that CPU.
+        device: The GPU that ran it, as its driver calls it; None for a CPU's times, and where it is not known.
+        target: Name of the target whose kit the engine came from; None without.
+        run_ms: Median of a whole run without the profiler; None where that was not measured.
+        overhead_percent: What profiling added to a run; None where that was not measured.
+        notes: What the profile says of its times.
     """
 
     layers: tuple[tuple[str, float], ...]
@@ -40,8 +47,15 @@ class LayerTimes:
     source: str
     precision: str | None
     simulated: bool
+    size: int | None
+    batch: int | None
     processor: str | None = None
     threads: int | None = None
+    device: str | None = None
+    target: str | None = None
+    run_ms: float | None = None
+    overhead_percent: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -58,7 +72,7 @@ def read_times(path: Path, graph: RooflineGraph) -> LayerTimes:
     """Times of a profile that ``hardnet-deploy profile -o`` wrote.
 
     Raises:
-        InputFileError: It is no such file.
+        InputFileError: It is no such file, or one from before profiles told their input size and device.
         ArtifactMismatchError: It is of another model than ``graph``.
     """
     document = read_json(path, what="a profile", hint=AGAIN)
@@ -79,39 +93,37 @@ def read_times(path: Path, graph: RooflineGraph) -> LayerTimes:
             next_step="profile an engine of the same model",
         )
     layers, conditions = record.records("layers"), record.record("conditions")
+    if not {"size", "device"} <= conditions.values.keys():
+        raise InputFileError(
+            f"{path} was written before profiles told their input size and device, so its times cannot be placed",
+            next_step=AGAIN,
+        )
     on_cpu = conditions.has("threads")
     return LayerTimes(
-        layers=tuple((one.text("name"), one.number("ms")) for one in layers),
+        layers=tuple((one.text("name"), _milliseconds(one, "ms")) for one in layers),
         label=engine.text("label"),
         sha256=engine.digest("sha256") if engine.has("sha256") else None,
         source=f"{record.text('source')}, {record.text('provenance')} ({path.name})",
         precision=engine.text("precision") if engine.has("precision") else None,
         simulated=record.boolean("simulated"),
+        size=conditions.count("size") if conditions.has("size") else None,
+        batch=conditions.count("batch") if conditions.has("batch") else None,
         processor=conditions.text("processor") if on_cpu else None,
         threads=conditions.count("threads") if on_cpu else None,
+        device=conditions.line("device") if conditions.has("device") else None,
+        target=conditions.line("target") if conditions.has("target") else None,
+        run_ms=_milliseconds(record, "plain_run_ms") if record.has("plain_run_ms") else None,
+        overhead_percent=(
+            record.number("profiling_overhead_percent") if record.has("profiling_overhead_percent") else None
+        ),
+        notes=tuple(record.texts("notes")),
     )
 
 
-def refuse_other_precision(times: LayerTimes, graph: RooflineGraph, typed: str) -> None:
-    """Refuse the times of another file whose arithmetic is not that of ``graph``.
-
-    A plan cannot be named instead, so the times of one are held against the graph that it was built from.
-
-    Args:
-        times: Of a profile.
-        graph: Held against them.
-        typed: What most of its arithmetic runs in.
-
-    Raises:
-        ArtifactMismatchError: They differ.
-    """
-    if times.is_of(graph) or times.processor is None or times.precision in {None, typed}:
-        return
-    raise ArtifactMismatchError(
-        f"the profile is of an engine in {times.precision}, {graph.identity['label']} is typed in {typed}",
-        got=f"times of {times.label}",
-        next_step="name the file that was profiled",
-    )
+def _milliseconds(record: Record, name: str) -> float:
+    """A time; 0 for what is shorter than the clock's step."""
+    value = record.number(name)
+    return value if 0 <= value <= LONGEST_MS else record.refuse(name, "a time in ms, 0 or more and an hour at most")
 
 
 def measured_here(graph: RooflineGraph, *, threads: int, progress: Progress) -> LayerTimes:
@@ -133,4 +145,9 @@ def measured_here(graph: RooflineGraph, *, threads: int, progress: Progress) -> 
         source=f"{found.source}, measured here, {threads} thread{'s' if threads > 1 else ''}",
         precision=None,
         simulated=False,
+        size=graph.identity["size"],
+        batch=graph.identity["batch"],
+        run_ms=found.plain_median_ms,
+        overhead_percent=found.overhead_percent,
+        notes=found.notes,
     )

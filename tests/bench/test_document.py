@@ -65,6 +65,9 @@ def in_row(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (in_row(measured={**FIGURES, "median": None}), "median"),
         (in_row(measured={**FIGURES, "runs": 5}), "rounds_ms"),
         (in_row(rounds_ms=None), "rounds_ms"),
+        (in_row(loadings=[0]), "loadings"),
+        (in_row(loadings=[0, -1]), "loadings"),
+        (in_row(loadings="two"), "loadings"),
         (in_row(rounds_ms=[[1.0], [-1.0]]), "round"),
         (in_row(rounds_ms=[[1.0, 3.0, 2.0, 2.0], []]), "round"),
         (in_row(provenance="not reproducible here (why)"), "measured"),
@@ -88,6 +91,46 @@ def test_a_part_that_is_not_what_it_must_be_is_named(change: Callable[[dict[str,
     with pytest.raises(InputFileError) as caught:
         check_bench(document, source="b.json")
     assert place in caught.value.what
+
+
+ROUNDS = [[1.0, 3.0], [2.0, 2.0]]
+"""Of the made-up row: median and mean are 2."""
+
+
+def contradicting(*, gain: dict[str, Any] | None = None, ratio: float = 0.5, **changes: Any) -> dict[str, Any]:
+    """PyTorch, a row twice as fast, and another network of which the reference takes twice as long."""
+    eager = made_up_row(ratio_to_reference=None)
+    half = [[one / 2 for one in round_ms] for round_ms in ROUNDS]
+    halved = {name: FIGURES[name] / 2 for name in ("median", "mean", "min", "max")}
+    over = {"ratio": 2.0, "low": None, "high": None, "rounds": 2, "eager": eager["key"], **(gain or {})}
+    to = {**RATIO, "reference": eager["key"], "measured": {"ratio": ratio, "low": None, "high": None, "rounds": 2}}
+    fused = made_up_row(key="hardnet68/fused", engine="fused", rounds_ms=half, measured={**FIGURES, **halved})
+    return made_up_document(eager, fused | {"gain_over_eager": over, "ratio_to_reference": to} | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"measured": {**FIGURES, "median": 0.8}}, "measured.median"),
+        ({"measured": {**FIGURES, "median": 1.0, "mean": 1.1}}, "measured.mean"),
+        ({"measured": {**FIGURES, "median": 1.0, "mean": 1.0, "p99": 1.5}}, "measured.p99"),
+        ({"gain": {"ratio": 63.0}}, "gain_over_eager.ratio"),
+        ({"gain": {"ratio": 63.0, "eager": None}}, "gain_over_eager.ratio"),
+        ({"gain": {"ratio": 63.0, "rounds": 0}}, "gain_over_eager.ratio"),
+        ({"gain": {"eager": "nosuch"}}, "gain_over_eager.eager"),
+        ({"gain": {"eager": "hardnet68/fused"}}, "gain_over_eager.eager"),
+        ({"ratio": 0.4}, "ratio_to_reference.measured.ratio"),
+    ],
+)
+def test_figures_that_do_not_follow_from_the_times_beside_them_are_refused(change: dict[str, Any], place: str) -> None:
+    check_bench(contradicting(), source="b.json")
+    with pytest.raises(InputFileError, match=place) as caught:
+        check_bench(contradicting(**change), source="b.json")
+    assert "rows[1]" in caught.value.what
+
+
+def test_a_ratio_of_some_rounds_alone_is_held_against_nothing() -> None:
+    check_bench(contradicting(gain={"ratio": 2.1, "rounds": 1}), source="b.json")
 
 
 def test_documents_of_before_a_field_was_recorded_are_read() -> None:

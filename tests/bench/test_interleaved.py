@@ -14,7 +14,7 @@ from tiny_detector import TOY, write_toy
 from hardnet_deploy.bench import side_process
 from hardnet_deploy.bench.interleaved import Timing, time_side_by_side, time_sides
 from hardnet_deploy.bench.sides import Side
-from hardnet_deploy.bench.timing import TimingPlan, TimingProgress
+from hardnet_deploy.bench.timing import TimingPlan, TimingProgress, Timings
 from hardnet_deploy.errors import TargetError
 from hardnet_deploy.files import sha256_file
 from hardnet_deploy.workflows.seeded_inputs import seeded_pixels
@@ -131,6 +131,24 @@ def test_a_timing_carries_what_was_timed_and_one_bad_side_ends_no_other(tmp_path
     assert "none.onnx" in (found.sides["none"].problem or "")
     assert found.sides["large"].problem == f"{path} takes images [1, 3, 32, 32], this run has [1, 3, 64, 64]"
     assert [one.doing for one in told] == ["loading"] * 3 + ["timing"] * 4
+
+
+def test_each_loading_is_a_new_process_and_none_is_left(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    path = engines(tmp_path, "toy")["toy"]
+    children: list[list[str]] = []
+
+    def look(_found: Timings) -> None:
+        (process,) = processes
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children.append(listed.read_text(encoding="ascii").split())
+
+    plan = TimingPlan(iterations=6, rounds=6, warm_up_ms=1, loadings=3)
+    found = time_sides([side(path)], plan=plan, on_round=look)
+    assert found.sides["toy"].problem is None
+    assert found.sides["toy"].loadings == (0, 0, 1, 1, 2, 2)
+    assert all(len(one) == 1 for one in children)
+    assert len({one[0] for one in children}) == 3
+    assert not any(Path(f"/proc/{one[0]}").exists() for one in children)
 
 
 @pytest.mark.usefixtures("processes")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from small_int8 import DETECTOR, detector_graph
 
-from hardnet_deploy.bench.layer_times import EngineLayer, EngineProfile, placed
+from hardnet_deploy.bench import profile_ort as profile_ort_module
+from hardnet_deploy.bench.layer_times import EngineLayer, EngineProfile, overhead_told, placed
 from hardnet_deploy.bench.module_map import OTHER
 from hardnet_deploy.bench.profile_ort import profile_ort
 from hardnet_deploy.bench.profile_torch import profile_torch
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import CANDIDATE_CAP
+from hardnet_deploy.runners.ort import OrtRunner
 from hardnet_deploy.runners.torch import TorchRunner
 from hardnet_deploy.specs import F32
 
@@ -40,7 +45,7 @@ def test_the_kernels_of_onnx_runtime_are_inside_the_run(outputs: str) -> None:
     assert sum(one.percent for one in table.layers) == pytest.approx(100, rel=SUM)
     assert 0 < table.layers_ms <= WHOLE * table.profile.run_ms
     assert table.accounted_percent == pytest.approx(100 * table.layers_ms / table.profile.run_ms)
-    assert table.overhead_percent is not None
+    assert table.profile.overhead_percent is not None
     assert not [one for one in table.layers if one.place.group == OTHER]
     assert {one.layer.calls for one in table.layers} == {1.0}
 
@@ -56,7 +61,33 @@ def test_each_run_counts_once_and_the_warm_up_not_at_all() -> None:
         progress=lambda done, total: told.append((done, total)),
     )
     assert found.runs == RUNS
-    assert told == [(one, RUNS) for one in range(1, RUNS + 1)]
+    assert told == [(one, 2 * RUNS) for one in range(1, 2 * RUNS + 1)]  # without the profiler, then with it
+
+
+def test_the_run_without_the_profiler_has_the_machine_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[weakref.ref[OrtRunner]] = []
+    alive: list[int] = []
+
+    class Counted(OrtRunner):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            alive.append(sum(one() is not None for one in opened))
+            super().__init__(*arguments, **options)
+            opened.append(weakref.ref(self))
+
+    monkeypatch.setattr(profile_ort_module, "OrtRunner", Counted)
+    found = small(outputs="raw")
+    assert alive == [0, 0]  # the first session is closed before the second is opened
+    assert found.plain_median_ms is not None
+    assert found.run_median_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("percent", "told"), [(51.12, "51.1 % longer for being profiled"), (-7.2, "drowns in noise (-7.2 %)")]
+)
+def test_what_profiling_adds_is_said_in_words_that_fit_its_sign(percent: float, told: str) -> None:
+    words = overhead_told(percent)
+    assert told in words
+    assert ("longer" in words) == (percent > 0)
 
 
 def test_the_plugin_is_what_a_run_takes_without_onnx_runtime_and_called_numpy() -> None:
@@ -95,7 +126,7 @@ def test_the_threads_of_pytorch_are_given_back() -> None:
 def test_what_was_not_measured_is_none() -> None:
     table = placed(EngineProfile(layers=(EngineLayer(name="base.0", op="", ms=2.0),), source="", runs=1), detector=True)
     assert table.accounted_percent is None
-    assert table.overhead_percent is None
+    assert table.profile.overhead_percent is None
 
 
 def test_the_slowest_come_first_and_groups_in_the_order_of_the_data() -> None:

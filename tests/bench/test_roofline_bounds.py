@@ -89,8 +89,31 @@ def test_measured_times_find_their_layers_whatever_the_engine_calls_them() -> No
     assert (together.flops, together.bound_ms, together.measured_ms) == (3_000_000, pytest.approx(4), 5.0)
     assert rows["L2Norm.square"].measured_ms is None
     assert found.unplaced_ms == pytest.approx(0.75)
+    assert found.measured_ms is not None
     assert found.measured_ms == pytest.approx(sum(ms for _, ms in times))
-    assert found.share == pytest.approx(found.bound_ms / found.measured_ms)
+    assert found.untimed == ("L2Norm.square",)
+    assert found.share_of == "timed layers"
+    assert found.share == pytest.approx((found.bound_ms - rows["L2Norm.square"].bound_ms) / found.measured_ms)
+
+
+def test_the_share_of_the_network_is_of_a_run_without_the_profiler_where_that_is_known() -> None:
+    bound = roofline(COSTS, TOY, "fp32", detector=True)
+    found = with_times(bound, COSTS, [("base.0.conv", 8.0)], run_ms=20.0)
+    assert (found.measured_ms, found.run_ms, found.whole_ms, found.share_of) == (8.0, 20.0, 20.0, "run")
+    assert found.share == pytest.approx(found.bound_ms / 20.0)
+    document = found.as_dict()
+    assert (document["run_ms"], document["measured_ms"], document["share_of"]) == (20.0, 8.0, "run")
+    assert document["untimed"] == list(found.untimed)
+
+
+def test_times_of_few_layers_are_held_against_these_alone() -> None:
+    found = with_times(roofline(COSTS, TOY, "fp32", detector=True), COSTS, [("base.0.conv", 8.0)])
+    assert found.share == pytest.approx(0.5)  # 4 ms of 8; the other bounds belong to layers without a time
+
+
+def test_times_of_no_layer_give_no_share() -> None:
+    found = with_times(roofline(COSTS, TOY, "fp32", detector=True), COSTS, [("foreign", 8.0)], run_ms=8.0)
+    assert (found.share, found.share_of) == (None, None)
 
 
 def test_a_subgraph_that_is_one_layer_of_the_engine_is_one_here() -> None:

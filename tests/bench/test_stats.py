@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hardnet_deploy.bench.stats import LEAST_RUNS, Ratio, expanded_tail, ratio, student_t, summarise
+from hardnet_deploy.bench.stats import LEAST_LOADINGS, LEAST_RUNS, Ratio, expanded_tail, ratio, student_t, summarise
 from hardnet_deploy.errors import UsageError
 
 
@@ -75,6 +75,43 @@ def test_three_rounds_have_no_interval() -> None:
 
 def test_rounds_of_different_length_count_by_their_runs() -> None:
     assert ratio([(2.0, 2.0, 2.0), (8.0,)], [(1.0,), (1.0,)]).ratio == 2.0
+
+
+def test_what_differs_from_loading_to_loading_is_in_the_interval() -> None:
+    """Within a loading nothing varies: an interval over rounds would have almost no width."""
+    levels = (10.0, 11.0, 10.2, 11.4, 10.1, 10.9)
+    loadings = [number for number in range(6) for _ in range(5)]
+    one, other = [(levels[number],) * 3 for number in loadings], [(5.0,) * 3] * 30
+    found = ratio(one, other, loadings=loadings)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= 2.04
+    assert found.high >= 2.2
+    assert found.rounds == 30
+    assert found.ratio == ratio(one, other).ratio
+    assert ratio(one, other, loadings=[0] * 30) == ratio(one, other)
+
+
+def test_few_loadings_have_no_interval_however_many_rounds() -> None:
+    loadings = [number % (LEAST_LOADINGS - 1) for number in range(40)]
+    found = ratio([(2.0,)] * 40, [(1.0,)] * 40, loadings=loadings)
+    assert (found.ratio, found.low, found.high) == (2.0, None, None)
+
+
+def test_an_interval_of_six_loadings_holds_the_truth_about_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(4)
+    held = 0
+    loadings = [number for number in range(6) for _ in range(3)]
+    for _ in range(400):
+        one, other = (
+            value * np.exp(np.repeat(draw.normal(0, 0.07, 6), 3)[:, None] + draw.normal(0, 0.01, (18, 3)))
+            for value in (20.0, 10.0)
+        )
+        found = ratio(one.tolist(), other.tolist(), loadings=loadings)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 2.0 <= found.high
+    assert held >= 0.92 * 400
 
 
 @pytest.mark.parametrize("other", [[], [(1.0,)], [(1.0,), ()]])

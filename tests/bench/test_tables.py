@@ -118,6 +118,15 @@ def test_a_gain_over_an_nms_in_numpy_says_so() -> None:
     assert "NumPy" not in text(eager, fused | {"gain_over_eager": None})
 
 
+def test_a_ratio_of_which_one_row_had_its_nms_in_numpy_says_so() -> None:
+    reference = made_up_row(key="resnet50/eager", network="resnet50", nms="in-graph", ratio_to_reference=None)
+    told = text(made_up_row(nms="plugin-by-numpy"), reference)
+    assert "0.80 (0.75 to 0.86), one NMS in NumPy" in told
+    assert "note: one NMS in NumPy: a reference in NumPy did it for one of the two rows" in told
+    assert "NumPy" not in text(made_up_row(nms="in-graph"), reference)
+    assert "NumPy" not in text(made_up_row(nms="numpy"), reference | {"nms": "plugin-by-numpy"})
+
+
 def test_documents_of_before_have_no_marks_that_they_do_not_record() -> None:
     eager, fused = made_up_row(), of_two()
     for row in (eager, fused):

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import typer
 from command_line import COMMAND, environment, shell
-from made_up_bench import LAPTOP, MadeUpTimings
+from made_up_bench import LAPTOP, MadeUpTimings, made_up_timing
 from tiny_detector import write_toy
 from typer.testing import CliRunner
 
 from hardnet_deploy.bench.document import check_bench, read_bench
+from hardnet_deploy.bench.timing import Timings
 from hardnet_deploy.cli import bench_progress
 from hardnet_deploy.cli.bench_cmd import bench
 from hardnet_deploy.workflows import bench as workflow
@@ -91,6 +92,35 @@ def test_an_interrupted_run_prints_and_saves_what_is_there_and_ends_with_130(tim
     assert "interrupted after 6 rounds" in result.stdout
     assert "HarDNet68" in result.stdout
     assert read_bench(Path("b.json"))["finished"] is False
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_an_interrupt_before_the_first_round_leaves_an_older_document_as_it_is(
+    words: tuple[str, ...], timings: MadeUpTimings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del timings
+
+    def loading(sides: Any, **_: Any) -> Timings:
+        nothing = {"rounds_ms": (), "round_numbers": (), "stable": None, "source": ""}
+        found = {side.key: made_up_timing(side, 1.0, **nothing) for side in sides}
+        return Timings(sides=found, rounds=0, groups=(), elapsed_s=1.0, stopped_by="interrupted")
+
+    assert run(*EAGER, "--save", "b.json").exit_code == 0
+    before = Path("b.json").read_bytes()
+    monkeypatch.setattr(workflow, "time_sides", loading)
+    result = run(*EAGER, "--save", "b.json", "--csv", "b.csv", *words)
+    assert result.exit_code == 130
+    assert Path("b.json").read_bytes() == before
+    assert not Path("b.csv").exists()
+    assert "nothing was measured and nothing was written" in result.stderr
+    assert "wrote" not in result.stderr
+    assert "above" not in result.stderr
+    assert "not reproducible here" not in result.stdout
+    if words:
+        provenances = {row["provenance"] for row in json.loads(result.stdout)["rows"]}
+        assert provenances == {"not measured (the timing ended before its turn)"}
+    else:
+        assert result.stdout == ""
 
 
 def test_a_full_disk_at_the_end_takes_no_result_back(timings: MadeUpTimings) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from command_line import files, shell
+from made_up_bench import made_up_document, made_up_row
 from typer.testing import CliRunner
 
 from hardnet_deploy.bench.document import read_bench
+from hardnet_deploy.cli.demo_cmd import speed
 from hardnet_deploy.cli.main import app
 from hardnet_deploy.data.images import load_image
+from hardnet_deploy.workflows.bench_result import BenchResult
 from hardnet_deploy.workflows.demo import INT8_BUDGET
 
 MODEL = "ssd300-hardnet-demo"
@@ -28,6 +31,22 @@ def test_no_scenes_are_a_usage_error(count: str) -> None:
     assert result.exit_code == 2
     assert f"cannot give {count} scenes" in json.loads(result.stdout)["what"]
     assert files(Path()) == {}
+
+
+def test_speeds_are_marked_as_in_the_table_of_the_bench() -> None:
+    eager = made_up_row(key="m/eager", nms="numpy", ratio_to_reference=None)
+    gain = {"ratio": 2.5, "low": 2.4, "high": 2.6, "rounds": 4, "eager": "m/eager"}
+    int8 = made_up_row(key="m/int8", engine="ort-int8", ratio_to_reference=None, gain_over_eager=gain)
+    int8["artifact"] = {"file": "out/int8.onnx", "sha256": "0a" * 32}
+    unsettled = eager | {"measured": {**eager["measured"], "stable": False}}
+    for pytorch, mark in ((eager, ""), (unsettled, " UNSTABLE")):
+        document = made_up_document(pytorch, int8)
+        result = BenchResult(document=document, stopped_by="done", allow_unstable=True, notes=())
+        _, first, second, *legend = speed(result)
+        assert first.split() == ["PyTorch", "2.0", "ms", *mark.split()]
+        assert second.endswith(f"2.0 ms  2.50 (2.40 to 2.60){mark}, eager's NMS in NumPy")
+        assert second.startswith("int8.onnx")
+        assert any("did not settle" in line for line in legend) == bool(mark)
 
 
 @pytest.mark.slow
@@ -60,6 +79,7 @@ def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(row["measured"]["runs"] > 0 and row["boundary"] == "network+NMS" for row in bench["rows"])
     assert bench["rows"][2]["artifact"]["sha256"] == int8["sha256"]
     page = Path(record["report"]).read_text(encoding="utf-8")
+    assert "No command is recorded" not in page
     assert int8["sha256"][:12] in page
     assert load_image(record["picture"]).ndim == 3
     made = set(files(Path("out")))

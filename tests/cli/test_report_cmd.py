@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from html_outline import read_page
-from made_up_runs import parity, save
+from made_up_runs import MODEL, artifact, parity, save, side
 from made_up_times import bench, bench_row, everything
 from typer.testing import CliRunner, Result
 
@@ -95,6 +96,48 @@ def test_it_never_overwrites_what_it_is_made_of(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert run(path, "-o", path).exit_code == 2
     assert path.read_bytes() == before
+
+
+def test_it_takes_the_place_of_nothing_but_a_page(tmp_path: Path) -> None:
+    runs = everything(tmp_path / "runs")
+    (runs / "old.json").write_text(json.dumps({"kind": "bench", "schema": 0}))
+    (tmp_path / "link").symlink_to(runs)
+    (tmp_path / "notes.txt").write_text("mine")
+    kept = {path: path.read_bytes() for path in (*runs.iterdir(), tmp_path / "notes.txt")}
+    for output in (
+        runs / "int8.onnx",
+        tmp_path / "link" / "bench.json",
+        runs / ".." / "runs" / "bench.json",
+        runs / "old.json",
+        tmp_path / "notes.txt",
+    ):
+        result = run(runs, "-o", output)
+        assert result.exit_code == 2, result.output
+        assert "would overwrite" in result.stderr
+    assert kept == {path: path.read_bytes() for path in kept}
+    (tmp_path / "empty.html").touch()
+    for output in (tmp_path / "empty.html", tmp_path / "empty.html"):  # the second time it is a page
+        assert run(runs, "-o", output).exit_code == 0
+
+
+def test_a_command_is_one_that_can_be_typed_or_none(tmp_path: Path) -> None:
+    save(tmp_path / "p.json", parity("elsewhere/a.onnx"))
+    save(tmp_path / "q.json", parity("b.onnx", reference=side("lost.onnx")))
+    (missing, unknown) = json.loads(run(tmp_path, "-o", tmp_path / "r.html", "--json").stdout)["decisions"][0][
+        "missing"
+    ]
+    assert missing["command"].split()[:4] == ["hardnet-deploy", "bench", MODEL, "elsewhere/a.onnx"]
+    assert missing["not_found"] == ["elsewhere/a.onnx"]
+    assert unknown["command"] is None
+    assert "no reference" in unknown["what"]
+    artifact(tmp_path, "b.onnx")  # says which model it is of
+    decisions = json.loads(run(tmp_path, "-o", tmp_path / "r.html", "--json").stdout)["decisions"]
+    commands = [each["command"] for one in decisions for each in one["missing"] if each["command"]]
+    words = ["hardnet-deploy", "parity", MODEL, str(tmp_path / "b.onnx"), "--data", "demo"]
+    assert [*words, "-o", str(tmp_path / "b.parity.json")] in [shlex.split(one) for one in commands]
+    told = run(tmp_path, "-o", tmp_path / "r.html").stdout
+    assert "(elsewhere/a.onnx: not found from this folder): hardnet-deploy bench" in told
+    assert "None" not in told
 
 
 def test_an_output_that_cannot_be_written_is_said_first(tmp_path: Path) -> None:

@@ -83,6 +83,19 @@ def test_it_asks_for_nothing_and_the_console_stays_silent(tab: Browser, page: Pa
     assert tab.complaints == []
 
 
+def test_on_a_phone_a_drawing_that_is_cut_says_that_it_scrolls_and_does(tab: Browser, page: Path) -> None:
+    drawing = "document.querySelector('.plot .scroll')"
+    hint = "getComputedStyle(document.querySelector('.plot figcaption'), '::after').content"
+    tab.open(page, width=PHONE)
+    tab.run(f"{drawing}.scrollLeft = 9999")
+    assert tab.run(f"{drawing}.scrollLeft") > 0
+    last = f"[...{drawing}.querySelectorAll('text')].map(e => e.getBoundingClientRect().right)"
+    assert tab.run(f"Math.max(...{last}) <= {PHONE}")
+    assert "Scrolls sideways" in tab.run(hint)
+    tab.open(page, width=DESK)
+    assert "Scrolls" not in tab.run(hint)
+
+
 def test_on_a_phone_only_tables_and_drawings_scroll_sideways(tab: Browser, page: Path) -> None:
     tab.open(page, width=PHONE)
     assert tab.run("innerWidth") == PHONE

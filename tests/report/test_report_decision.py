@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up_runs import DIGEST, artifact, digest_of, evaluation, parity, pytorch, side
-from made_up_times import MACHINE, bench, bench_row, device_results, device_row, everything, imported_row, measured
+from made_up_times import (
+    MACHINE,
+    bench,
+    bench_row,
+    device_results,
+    device_row,
+    eager_row,
+    everything,
+    imported_row,
+    measured,
+)
 from report_pages import cautions, decision, joined, why_not
 
 from hardnet_deploy.report.collect import collect
@@ -25,7 +36,7 @@ def test_the_fastest_that_passed_is_recommended_with_gain_cost_and_verdict(tmp_p
         f"SHA-256 {digest_of('int8.onnx')[:12]}",
         f"10.0 ms (median; {timed}; {MACHINE})",
         "4.00× as fast, against PyTorch eager in the same run (95 % interval 3.80 to 4.20)",
-        "costs 0.20 % (−0.20 % to 0.60 %) of mAP, 0.6986 against 0.7000 on made-up:val",
+        "a drop of 0.20 % (−0.20 % to 0.60 %) of mAP, 0.6986 against 0.7000 on made-up:val",
         "passes parity and stays within the 1.00 % allowed",
     ):
         assert part in first.paragraph
@@ -89,21 +100,6 @@ def test_the_time_of_another_file_of_that_name_is_not_its_time(tmp_path: Path) -
     assert "a.onnx was timed with SHA-256 ffffffffffff, but compared with SHA-256" in cautions(tmp_path)
 
 
-def test_where_gains_overlap_the_one_that_loses_less_comes_first(tmp_path: Path) -> None:
-    documents = (parity("fast.onnx", drop=0.008, half_width=0.001), parity("kind.onnx", drop=0.001))
-    near = bench([bench_row("fast.onnx", 10.0), bench_row("kind.onnx", 10.5)])
-    one = decision(tmp_path, *documents, near)
-    assert one.chosen is not None
-    assert one.chosen.name == "kind.onnx"
-    assert "Timing does not tell it apart from fast.onnx" in one.paragraph
-    assert [row[-1].text for row in one.table.rows] == ["–", "no faster beyond doubt, and costs more mAP"]
-    far = bench([bench_row("fast.onnx", 10.0), bench_row("kind.onnx", 20.0)])
-    (apart,) = decide(joined(tmp_path / "far", *documents, far))
-    assert apart.chosen is not None
-    assert apart.chosen.name == "fast.onnx"
-    assert [row[-1].text for row in apart.table.rows] == ["–", "slower"]
-
-
 def test_a_drop_that_is_not_separated_from_its_limit_is_said(tmp_path: Path) -> None:
     one = decision(tmp_path, parity("a.onnx", drop=0.008, half_width=0.02), bench([bench_row("a.onnx", 10.0)]))
     assert one.chosen is not None
@@ -111,11 +107,27 @@ def test_a_drop_that_is_not_separated_from_its_limit_is_said(tmp_path: Path) -> 
     assert any("enough images" in missing.what for missing in one.missing)
 
 
+@pytest.mark.parametrize("count", [None, "24"])
+def test_more_images_are_all_that_the_data_has(count: str | None, tmp_path: Path) -> None:
+    command = ["hardnet-deploy", "parity", "m", "a.onnx", "--data", "demo", *(["--count", count] if count else [])]
+    unclear = parity("a.onnx", drop=0.008, half_width=0.02, command=[*command, "--output", "p.json"])
+    one = decision(tmp_path, unclear, bench([bench_row("a.onnx", 10.0)]))
+    (missing,) = (each for each in one.missing if "enough images" in each.what)
+    if count is None:
+        assert missing.command is None
+        assert "more than the 60 that its data gave" in missing.what
+    else:
+        assert missing.command is not None
+        words = shlex.split(missing.command)
+        assert words == ["hardnet-deploy", "parity", "m", "a.onnx", "--data", "demo", *words[-2:]]
+        assert words[-2:] == ["-o", str(tmp_path / "a.parity.json")]
+
+
 def test_milliseconds_of_two_runs_are_never_compared(tmp_path: Path) -> None:
     """Each run recommends its own fastest, though the other run's engine has the smaller number."""
     documents = (parity("a.onnx"), parity("b.onnx"))
-    slow = bench([bench_row("a.onnx", 100.0, eager=400.0)], date="2026-11-20", machine="Slow")
-    fast = bench([bench_row("b.onnx", 1.0, eager=4.0)], machine="Fast")
+    slow = bench([eager_row(400.0), bench_row("a.onnx", 100.0, eager=400.0)], date="2026-11-20", machine="Slow")
+    fast = bench([eager_row(4.0), bench_row("b.onnx", 1.0, eager=4.0)], machine="Fast")
     found = decide(joined(tmp_path, *documents, slow, fast))
     assert [(one.where, one.chosen.name) for one in found if one.chosen] == [("Fast", "b.onnx"), ("Slow", "a.onnx")]
 
@@ -143,7 +155,9 @@ def test_a_device_whose_engine_failed_there_is_not_recommended(tmp_path: Path) -
 
 
 def test_a_backbone_has_no_map_to_lose(tmp_path: Path) -> None:
-    one = decision(tmp_path, parity("a.onnx", metric=None, detections=None), bench([bench_row("a.onnx", 10.0)]))
+    images = {"name": "a folder", "digest": DIGEST, "images": 60, "metric": None}
+    backbone = parity("a.onnx", metric=None, detections=None, data=images)
+    one = decision(tmp_path, backbone, bench([bench_row("a.onnx", 10.0)]))
     assert one.chosen is not None
     assert "No mAP was compared" in one.paragraph
 
@@ -152,7 +166,7 @@ def test_without_any_comparison_it_says_how_to_make_one(tmp_path: Path) -> None:
     artifact(tmp_path, "a.onnx")
     one = decision(tmp_path)
     assert one.chosen is None
-    assert [missing.command.split()[1] for missing in one.missing] == ["parity"]
+    assert [(missing.command, "hardnet-deploy parity" in missing.what) for missing in one.missing] == [(None, True)]
 
 
 def test_pytorch_itself_is_no_engine_to_deploy(tmp_path: Path) -> None:
@@ -177,6 +191,14 @@ CONTRADICTIONS: dict[str, tuple[tuple[dict[str, Any], ...], str]] = {
     "unfinished": ((bench([], finished=False),), "the run was interrupted"),
     "throttled": ((bench([], conditions={"throttled": True}),), "the device throttled"),
     "unstable": ((bench([bench_row("a.onnx", 1.0, measured=measured(1.0, stable=False))]),), "not stable: "),
+    "a busy machine": (
+        (bench([], conditions={"load": "the machine was at work already"}),),
+        "1.json: the machine was at work already.",
+    ),
+    "another mAP of the same": (
+        (evaluation("a.onnx", mAP=0.31), parity("a.onnx")),
+        "a.onnx has a mAP of 0.3100 in 1.json and of 0.6986 in 2.json, on the same images",
+    ),
     "another schema": ((bench([], schema=9),), "is not in this report"),
 }
 

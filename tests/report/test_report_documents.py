@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_runs import artifact, evaluation, parity, save, sensitivity
@@ -99,14 +100,39 @@ IMPOSSIBLE = {
 }
 
 
+def scored(**changes: Any) -> dict[str, Any]:
+    """A comparison with other figures of mAP."""
+    made = parity("a.onnx")
+    return {**made, "metric": {**made["metric"], **changes}}
+
+
+DROP = parity("a.onnx")["metric"]["drop"]
+IMPOSSIBLE |= {
+    "a drop that the mAPs do not give": scored(drop={**DROP, "drop": 0.5}),
+    "a drop of another kind": scored(drop_type="absolute"),
+    "an mAP above 1": scored(reference=42.0),
+    "within what it is not within": scored(max_drop=0.001),
+    "a verdict against its failures": parity("a.onnx", failures=[{"part": "metric", "what": "no", "exit_code": 6}]),
+    "passed with a drop beyond the limit": {**parity("a.onnx", drop=0.5), "passed": True, "failures": []},
+    "passed with another exit code": parity("a.onnx", exit_code=6),
+    "separated where the interval is not": scored(drop={**DROP, "at_most": 0.02, "at_least": -0.01}),
+    "a drop's interval upside down": scored(drop={**DROP, "two_sided": [0.2, 0.1]}),
+    "fewer than no images": parity("a.onnx", data={"name": "n", "digest": "d", "images": -3}),
+    "an evaluation of 7.5": evaluation("a.onnx", mAP=7.5),
+    "a class above 1": evaluation("a.onnx", per_class=[{"class_id": 1, "name": "c", "ap": 1.5, "objects": 1}]),
+    "an evaluation of half an image": evaluation("a.onnx", data={"name": "n", "images": 0.5}),
+    "an integer beyond all floats": scored(max_drop=10**400),
+}
+
+
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_times_that_cannot_be_are_refused(case: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused(case: str, tmp_path: Path) -> None:
     path = save(tmp_path / "wrong.json", IMPOSSIBLE[case])
     with pytest.raises(InputFileError, match=r"wrong\.json"):
         collect([path])
     save(tmp_path / "p.json", MADE["parity"])
     found = collect([tmp_path])
-    assert [(one.name, "cannot be read" in why) for one, why in found.unread] == [("wrong.json", True)]
+    assert [(one.name, "cannot be" in why) for one, why in found.unread] == [("wrong.json", True)]
     assert make_page(join(found)).decisions[0].chosen is None
 
 

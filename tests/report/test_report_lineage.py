@@ -25,7 +25,7 @@ def test_a_file_against_itself_has_passed_nothing(tmp_path: Path) -> None:
     (row,) = (row for name, row in table(root, "All comparisons").items() if name != "comparison")
     assert row[0] == "! does not count: compared with itself"
     assert "✓ passed" not in table(root, "mAP beside the reference")["a.onnx"]
-    assert "parity" in one.missing[0].command
+    assert "parity" in one.missing[0].what
 
 
 def test_a_copy_of_the_file_under_another_name_is_the_file(tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_one_comparison_that_counts_is_enough_beside_one_that_does_not(tmp_path:
     documents = (parity("a.onnx", drop=0.0, reference=side("a.onnx")), parity("a.onnx", drop=0.004), FAST)
     one = decision(tmp_path, *documents)
     assert one.chosen is not None
-    assert "costs 0.40 %" in one.paragraph  # of the comparison with PyTorch, not of the other
+    assert "a drop of 0.40 %" in one.paragraph  # of the comparison with PyTorch, not of the other

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from hardnet_deploy.report.blocks import Mark, Plot
-from hardnet_deploy.report.plots import LETTER, LONGEST, Point, log_log, nice_ticks, power_ticks, scatter
+from hardnet_deploy.report.plots import LETTER, LONGEST, Point, log_log, nice_ticks, plottable, power_ticks, scatter
 
 TEXT = {"ident": "p", "title": "t", "description": "d", "x_label": "x", "y_label": "y"}
 
@@ -79,6 +79,11 @@ def test_up_is_more_and_right_is_slower() -> None:
 @pytest.mark.parametrize("y", [0.0, 0.7])
 def test_one_point_alone_can_be_drawn(y: float) -> None:
     assert inside(scatter([Point(x=3, y=y)], **TEXT))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-320, math.inf, math.nan, 1e300])
+def test_only_what_a_logarithmic_axis_has_room_for_is_drawn(value: float) -> None:
+    assert plottable([Point(x=1, y=value), Point(x=value, y=1), Point(x=2, y=3)]) == [Point(x=2, y=3)]
 
 
 def test_no_point_lies_above_the_roof_it_is_bound_by() -> None:

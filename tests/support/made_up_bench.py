@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ def made_up_row(**changes: Any) -> dict[str, Any]:
             "p99": None,
             "min": 1.0,
             "max": 3.0,
-            "cov_percent": 35.4,
+            "cov_percent": 50 * math.sqrt(0.5),
             "cov_flagged": True,
             "runs": 4,
             "stable": True,

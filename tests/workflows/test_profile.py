@@ -10,7 +10,7 @@ import pytest
 from device_reports import layer_info, profile, write
 from simulated_device import ADA, EVERY_FAMILY
 from simulated_host import LABELS, build_plan_file, simulated_host
-from small_int8 import build, fill_folder, silent
+from small_int8 import DETECTOR, build, fill_folder, silent
 from small_kits import small_kit
 
 from hardnet_deploy.errors import ArtifactMismatchError, InputFileError, OutputFileError, UsageError
@@ -64,6 +64,9 @@ def test_the_document_of_an_onnx_file(tmp_path: Path) -> None:
     assert document["simulated"] is False
     assert document["engine"]["sha256"] == sha256_file(Path("float.onnx"))
     assert document["conditions"]["threads"] == 1
+    assert (document["conditions"]["size"], document["conditions"]["batch"]) == (DETECTOR.preprocess.size, 1)
+    assert (document["conditions"]["device"], document["conditions"]["target"]) == (None, None)
+    assert document["plain_run_ms"] > 0
     assert document["command"] == ["hardnet-deploy", "profile"]
     rows = document["layers"]
     assert rows == sorted(rows, key=lambda one: -one["ms"])
@@ -99,6 +102,8 @@ def test_a_plan_on_a_stand_in_is_called_simulated(device: tuple[str, str], monke
     assert result.simulated
     assert result.provenance == "measured here, simulated"
     assert LABELS[device] in result.table.profile.source
+    assert str(result.conditions["device"]) in LABELS[device]
+    assert result.as_dict()["plain_run_ms"] is not None
     assert {one.group for one in result.table.groups()} == {
         "stem",
         "concatenations",
@@ -119,6 +124,10 @@ def test_what_trtexec_exported_is_imported(medians: bool, tensors: str) -> None:
     assert document["provenance"] == "imported (device not in the file)"
     assert document["simulated"] is False
     assert (document["run_ms"], document["accounted_percent"]) == (None, None)
+    assert document["plain_run_ms"] is None
+    assert document["engine"]["precision"] is None  # a plan of this graph may be in any
+    assert document["conditions"]["size"] == DETECTOR.preprocess.size
+    assert (document["conditions"]["device"], document["conditions"]["target"]) == (None, None)
     assert document["layers_ms"] == pytest.approx(4)
     assert {one["group"]: one["ms"] for one in document["groups"]} == {
         "stem": 2.0,
@@ -147,6 +156,9 @@ def test_the_precision_of_a_plan_is_in_its_manifest(monkeypatch: pytest.MonkeyPa
     result = run(engine="fp32.engine", trtexec_profile=exported(titles=titles))
     assert result.simulated
     assert result.provenance.endswith("simulated)")
+    assert result.engine["precision"] == "fp32"
+    assert str(result.conditions["device"]) in LABELS[ADA]
+    assert result.conditions["size"]
     (lint,) = result.lints
     assert (lint.rule, lint.layers, lint.percent) == ("precision-fallback", ("base.0",), pytest.approx(100))
 
@@ -160,6 +172,9 @@ def test_a_kit_tells_what_the_profile_is_of() -> None:
     assert result.engine["model"] == "ssd300-hardnet-demo"
     assert result.engine["sha256"] == sha256_file(Path("kit/model.onnx"))
     assert result.provenance == "imported (jetson-nano, by the kit)"
+    assert result.engine["precision"] == "fp16"
+    assert result.conditions["target"] == "jetson-nano"
+    assert (result.conditions["size"], result.conditions["batch"]) == (8, 1)
     (fell,) = [one for one in result.lints if one.rule == "precision-fallback"]
     assert fell.layers == ("conv",)  # the kit asks for FP16
     assert "fp32" in fell.message
@@ -191,6 +206,20 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], error: type[Excep
     described()
     with pytest.raises(error, match=said):
         run(**options)
+
+
+def test_a_profile_that_names_nothing_of_the_network_is_refused() -> None:
+    foreign = (("Conv_0 + Relu_1", 2.0), ("Reformatting CopyNode for Input Tensor 0 to Conv_0", 1.0))
+    with pytest.raises(ArtifactMismatchError, match=r"profile\.json is the profile of another network") as caught:
+        run(engine="float.onnx", trtexec_profile=exported(titles=foreign), output=Path("p.json"))
+    assert "Conv_0" in str(caught.value.got)
+    assert not Path("p.json").exists()
+
+
+@pytest.mark.parametrize(("ms", "warned"), [(0.5, False), (3.0, True)])
+def test_much_time_in_layers_that_name_nothing_is_said(ms: float, warned: bool) -> None:
+    result = run(engine="float.onnx", trtexec_profile=exported(titles=(*TITLES, ("Conv_0 + Relu_1", ms))))
+    assert any("name nothing of the network" in text for text in result.table.profile.notes) == warned
 
 
 def test_a_layer_info_of_another_engine_is_refused() -> None:

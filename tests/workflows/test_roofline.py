@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from small_int8 import build, fill_folder, silent, write_detector
 
@@ -63,6 +64,34 @@ def test_the_document(tmp_path: Path) -> None:
     assert {one["bound_by"] for one in first["layers"]} <= {"memory", "arithmetic"}
     assert len(table.read_text().splitlines()) == 1 + sum(len(one["layers"]) for one in document["targets"])
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_data_sheet_needs_no_engine_that_accepts_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError("Unsupported model IR version")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refused)
+    assert run(target="h200").rooflines
+    with pytest.raises(InputFileError, match="does not accept"):
+        profiled("float.onnx")
+
+
+@pytest.mark.parametrize("change", [{"size": 128}, {"size": "32"}], ids=str)
+def test_a_manifest_of_another_input_is_refused(change: dict[str, Any]) -> None:
+    beside = Path("float.onnx.json")
+    record = json.loads(beside.read_text())
+    record["preprocess"] |= change
+    beside.write_text(json.dumps(record))
+    with pytest.raises(ArtifactMismatchError):
+        run(target="h200")
+
+
+def test_a_graph_without_a_manifest_is_counted_where_it_is_trusted_and_known() -> None:
+    Path("float.onnx.json").unlink()
+    with pytest.raises(ArtifactMismatchError, match="no manifest"):
+        run(target="h200")
+    with pytest.raises(ArtifactMismatchError, match="no model known here"):
+        run(target="h200", trust=True)
 
 
 def test_a_model_by_name() -> None:
@@ -256,7 +285,7 @@ def test_times_of_a_file_in_another_precision_are_refused() -> None:
 
 def test_times_of_a_plan_are_held_against_its_graph_and_that_is_said() -> None:
     saved = json.loads(profiled("float.onnx").read_text())
-    of_a_gpu = {**saved["conditions"], "threads": None}
+    of_a_gpu = {**saved["conditions"], "threads": None, "device": "NVIDIA GeForce GTX 1080 Ti"}
     engine = {**saved["engine"], "label": "a.engine", "sha256": "5e" * 32, "precision": "fp16"}
     Path("p.json").write_text(json.dumps({**saved, "conditions": of_a_gpu, "engine": engine}))
     result = run(times=Path("p.json"), target="gtx-1080ti")
