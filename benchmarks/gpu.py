@@ -65,12 +65,8 @@ DETECTOR = "ssd512-hardnet68-coco"
 DETECTOR_COLUMNS = (EAGER, "fused", "fp16, channels-last", "fp16, channels-last, fused, cuda-graph")
 MATRIX = {"cuda": 8192, "cpu": 512}
 COPY_BYTES = {"cuda": 2**30, "cpu": 2**24}
-ARITHMETIC: dict[str, tuple[torch.dtype, bool]] = {
-    "fp32": (torch.float32, False),
-    "tf32": (torch.float32, True),
-    "fp16": (torch.float16, False),
-    "bf16": (torch.bfloat16, False),
-}
+ARITHMETIC: dict[str, tuple[torch.dtype, bool]] = {"fp32": (torch.float32, False), "tf32": (torch.float32, True)}
+ARITHMETIC |= {"fp16": (torch.float16, False), "bf16": (torch.bfloat16, False)}
 PEAK_RUNS = 5
 
 
@@ -86,8 +82,10 @@ class InThisProcess:
         """What it says of itself."""
         return self._loaded.facts
 
-    def load_again(self) -> None:  # noqa: D102 - see Timeable
-        raise SideError("the plan has one loading")
+    def unload(self) -> None:
+        """Never asked for: the plan has one loading."""
+
+    load_again = unload
 
     def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
         """One turn; what PyTorch raises, memory that does not suffice above all, is this side's problem alone."""
@@ -289,9 +287,8 @@ def main() -> None:
     result = measure(options)
     print(file=sys.stderr)
     for one in result["rows"]:
-        told = (
-            one["problem"] or f"{one['measured']['median']:8.3f} ms, {100 * one['share_of_roofline']:.0f} % of roofline"
-        )
+        share = "" if one["problem"] else f"{100 * one['share_of_roofline']:.0f} % of roofline"
+        told = one["problem"] or f"{one['measured']['median']:8.3f} ms, {share}"
         print(f"{one['network']:24} {one['boundary']:12} {one['column']:40} {told}")
     if options.save:
         options.save.write_text(json.dumps(result, indent=1) + "\n")

@@ -22,6 +22,14 @@ Clock = Callable[[], float]
 class Timeable(Protocol):
     """A loaded side."""
 
+    def unload(self) -> None:
+        """Give all memory back; :meth:`load_again` comes next.
+
+        Raises:
+            SideError: It has ended.
+        """
+        ...
+
     def load_again(self) -> None:
         """In a process of its own again, with memory of its own again.
 
@@ -71,8 +79,8 @@ class Record:
 
     @property
     def stable(self) -> bool:
-        """Its latest rounds have settled."""
-        return is_stable(self.rounds_ms, self.side.device)
+        """It has settled."""
+        return is_stable(self.rounds_ms, self.side.device, self.loadings)
 
     def timing(self) -> SideTiming:
         """As it is now."""
@@ -138,6 +146,7 @@ class Group:
         self._needed = plan.rounds or needed
         self._most = plan.rounds or plan.max_rounds or ROUNDS_BEYOND * needed
         self._own: dict[str, list[tuple[float, ...]]] = {key: [] for key in live}
+        self._own_loadings: dict[str, list[int]] = {key: [] for key in live}
         self._began = clock()
         self._longest = self._finished_s = 0.0
         self._loaded_at = 0
@@ -197,6 +206,7 @@ class Group:
             record.loadings.append(self.loading)
             record.facts = self._live[key].facts
             self._own[key].append(times)
+            self._own_loadings[key].append(self.loading)
         self._longest = max(self._longest, self._clock() - began)
         self._finished_s = self.elapsed_s
         self.done += 1
@@ -211,22 +221,32 @@ class Group:
         return max(1.0, math.floor(rounds / self._plan.loadings))
 
     def _load_again(self, told: Callable[[str], None]) -> None:
-        """All sides; what it takes is no part of the budget."""
+        """All sides, in another order; what it takes is no part of the budget.
+
+        All are unloaded first: who loads right behind its own end gets the very memory that it gave back.
+        """
         began = self._clock()
         for key in list(self._live):
+            self._attempt(key, self._live[key].unload)
+        order = list(self._live)
+        random.Random(f"{self._plan.seed} loading {self.loading}").shuffle(order)  # noqa: S311 - as above
+        for key in order:
             told(key)
-            try:
-                self._live[key].load_again()
-            except SideError as error:
-                self._records[key].problem = str(error)
-                del self._live[key]
+            self._attempt(key, self._live[key].load_again)
         self._loaded_at = self.done
         self.loading += 1
         self._began += self._clock() - began
 
+    def _attempt(self, key: str, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except SideError as error:
+            self._records[key].problem = str(error)
+            del self._live[key]
+
     def _settled(self) -> bool:
         return all(
             sum(map(len, self._own[key])) >= self._plan.iterations
-            and is_stable(self._own[key], self._records[key].side.device)
+            and is_stable(self._own[key], self._records[key].side.device, self._own_loadings[key])
             for key in self._live
         )

@@ -78,9 +78,14 @@ class SideProcess:
         self._facts = dataclasses.replace(self._facts, peak_rss_bytes=answer["peak_rss_bytes"])
         return tuple(float(value) for value in answer["ms"])
 
+    def unload(self) -> None:
+        """See :class:`hardnet_deploy.bench.rounds.Timeable`."""
+        self._ask({"unload": True})
+        self._answer()
+
     def load_again(self) -> None:
         """See :class:`hardnet_deploy.bench.rounds.Timeable`; ``run_ms`` stays that of the first loading."""
-        self._ask({"load_again": True})
+        self._ask({"load": True})
         peak = self._facts.peak_rss_bytes
         self._facts, _ = self._loaded()
         known = [one for one in (peak, self._facts.peak_rss_bytes) if one is not None]

@@ -2,9 +2,9 @@
 
 It loads the side, runs it a few times and answers one line of JSON: ``facts`` and ``run_ms``, or ``problem``. Then each
 line ``{"runs", "warm_up_ms"}`` on standard input is answered with ``ms`` of every run and
-``peak_rss_bytes``, and ``{"load_again"}`` with ``facts`` and ``run_ms`` of another loading. Between turns it waits for
-input, so its threads sleep while another engine is timed; caches and clocks are another's then, so each turn begins
-with untimed runs.
+``peak_rss_bytes``; ``{"unload"}`` with ``unloaded``, and the line after that with ``facts`` and ``run_ms`` of another
+loading. Between turns it waits for input, so its threads sleep while another engine is timed; caches and clocks are
+another's then, so each turn begins with untimed runs.
 
 Each loading is a process forked from one that has imported the libraries and done nothing with them: where its memory
 lies, which may make a tenth of the time, is drawn anew, and nothing is left of the loading before.
@@ -33,7 +33,7 @@ from hardnet_deploy.bench.sides import Side, SideError
 from hardnet_deploy.errors import HardnetDeployError
 
 LOADING_RUNS: Final = 3
-LOAD_AGAIN: Final = 64  # exit status of a loading that another one shall follow
+UNLOADED: Final = 64  # exit status of a loading that another one may follow
 LIBRARIES: Final = {"torch": "torch", "onnxruntime": "onnxruntime"}
 LIKELY_VICTIM: Final = "500"
 """oom_score_adj: where memory runs out, Linux ends this process and not the one that keeps the results."""
@@ -71,8 +71,11 @@ def serve(parts: Parts) -> None:
             if status < 0:  # killed: so are we, for whoever looks at the reason
                 signal.signal(-status, signal.SIG_DFL)
                 os.kill(os.getpid(), -status)
-            if status != LOAD_AGAIN:
+            if status != UNLOADED:
                 sys.exit(status)
+            _answer(answers, {"unloaded": True})
+            if not sys.stdin.readline():
+                return
 
 
 def _loading(side: Side, parts: Parts, answers: TextIO) -> int:
@@ -84,8 +87,8 @@ def _loading(side: Side, parts: Parts, answers: TextIO) -> int:
         _answer(answers, {"facts": dataclasses.asdict(facts), "run_ms": run_ms})
         for line in sys.stdin:
             wanted = json.loads(line)
-            if "load_again" in wanted:
-                return LOAD_AGAIN
+            if "unload" in wanted:
+                return UNLOADED
             times = loaded.turn(wanted["runs"], warm_up_ms=wanted["warm_up_ms"], least_warm_up=1)
             _answer(answers, {"ms": times, "peak_rss_bytes": peak_rss_bytes()})
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is this side's problem and no other's

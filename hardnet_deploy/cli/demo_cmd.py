@@ -12,6 +12,7 @@ import typer
 from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, counting, emit, emit_json, guarded, note
 from hardnet_deploy.cli.int8_options import UNITS
+from hardnet_deploy.cli.parity_table import too_few
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.bench_result import BenchResult
@@ -69,6 +70,7 @@ def summary(result: DemoResult) -> Iterator[str]:
     yield from (_row(run.variant.name, run.parity) for run in result.runs)
     int8 = result.int8
     yield _row(INT8_NAME, int8.parity)
+    yield from too_few(len(data))
     yield ""
     yield from speed(result.bench)
     yield ""

@@ -30,6 +30,7 @@ def summary(result: ParityResult) -> Iterator[str]:
     if result.metric is not None:
         yield ""
         yield from _metric(result.metric)
+        yield from (f"  {line}" for line in too_few(len(result.dataset)))
     yield ""
     if result.passed:
         yield "passed"
@@ -37,6 +38,17 @@ def summary(result: ParityResult) -> Iterator[str]:
     yield f"FAILED, exit code {result.exit_code}"
     for failure in result.failures:
         yield f"  {failure.part}: {failure.what}"
+
+
+def too_few(images: int) -> Iterator[str]:
+    """What to think of an interval that rests on so few images; nothing where they are enough."""
+    from hardnet_deploy.evaluate.bootstrap import LEAST_FOR_INTERVAL
+
+    if images < LEAST_FOR_INTERVAL:
+        yield (
+            f"of {images} image{'' if images == 1 else 's'}: too few for an interval (from {LEAST_FOR_INTERVAL}); "
+            "it is shown too narrow"
+        )
 
 
 def _side(side: Side) -> str:

@@ -27,6 +27,12 @@ RESAMPLES: Final = 1000
 SEED: Final = 0
 CONFIDENCE: Final = 0.95
 _RESAMPLES_AT_ONCE: Final = 50
+LEAST_FOR_INTERVAL: Final = 10
+"""Images. A percentile interval of n draws is short by the share 1 - sqrt((n - 1) / n) z / t, with Student's t of n - 1
+degrees of freedom (T. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4),
+2015, section 4.3): by 18 % with 10 images, by more than half with 3, and with one it is a point. Of fewer images
+nothing is concluded from an interval, and whoever shows it says so.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,8 @@ def no_recommendation(subject: str, options: Sequence[Option]) -> str:
     known = [(one, one.timing) for one in timed if one.timing and not one.for_plugin]
     times = "; ".join(_time_told(one, timing) for one, timing in known)
     times = f" Times as they stand ({known[0][1].of_what}; {known[0][1].where}): {times}." if known else ""
-    again = " Run the bench again, on an idle machine." if any(one.to_repeat for one in timed) else ""
+    alone = any(one.to_repeat and not (one.gain and one.gain.doubts) for one in timed)
+    again = " Run the bench again, on an idle machine." if alone else ""
     return f"No recommendation: {told}.{again}{times}"
 
 

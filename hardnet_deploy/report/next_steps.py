@@ -16,6 +16,7 @@ from hardnet_deploy.report.lineage import references
 from hardnet_deploy.report.options import AROUND_1, FEW_ROUNDS, NO_GAIN, UNSTABLE, UNTIMED, Option
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.timings import Group
+from hardnet_deploy.report.verdicts import LEAST_TO_RECOMMEND
 
 KIT: Final = "hardnet-deploy kit MODEL --target TARGET -o DIR"
 ENGINES: Final = "\0"
@@ -71,7 +72,8 @@ def missing(options: Sequence[Option], runs: Runs, group: Group | None) -> Itera
         engine = one.verdict.engine
         if one.verdict.state == "not compared" and engine.labels:
             yield _comparison(engine, runs)
-        if one.verdict.cost and one.verdict.cost.separated is False:
+        cost = one.verdict.cost
+        if cost and (cost.separated is False or cost.images < LEAST_TO_RECOMMEND):
             yield _on_more_images(engine, runs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hardnet_deploy.evaluate.bootstrap import LEAST_FOR_INTERVAL
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Section, Table, Text
 from hardnet_deploy.report.documents import Document, Part
@@ -12,7 +13,7 @@ from hardnet_deploy.report.next_steps import free_name
 from hardnet_deploy.report.plots import Point, Shape, scatter
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.timings import Group, Timing
-from hardnet_deploy.report.verdicts import LEAST_FOR_INTERVAL, Verdict, cost_of, judge
+from hardnet_deploy.report.verdicts import Verdict, cost_of, judge
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 METRICS = {

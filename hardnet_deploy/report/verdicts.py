@@ -6,17 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hardnet_deploy.evaluate.bootstrap import LEAST_FOR_INTERVAL
 from hardnet_deploy.report.documents import Document
 from hardnet_deploy.report.file_states import CHANGED, file_state
 from hardnet_deploy.report.lineage import State, references, state_of, why_void
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.texts import counted, drop_in_words
 
-LEAST_FOR_INTERVAL: Final = 10
-"""Images. A percentile interval of n draws is short by the share sqrt((n - 1) / n) z / t, with Student's t of n - 1
-degrees of freedom (T. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4),
-2015, section 4.3): by 18 % with 10 images, by more than half with 3, and with one it is a point. Below, none is shown.
-"""
 LEAST_TO_RECOMMEND: Final = 50
 """Images. Here that shortness is 3.5 %, and small beside the interval itself."""
 

@@ -83,10 +83,14 @@ class OrtRunner:
                 enable_fallback=0,  # the fallback prints to stdout, and there is nothing to fall back to
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            got = (str(error).splitlines() or [type(error).__name__])[0]
+            newer = "IR version" in got
             raise InputFileError(
                 "ONNX Runtime does not accept the graph",
-                got=(str(error).splitlines() or [type(error).__name__])[0],
-                next_step="hardnet-deploy export --nms onnx writes a graph of standard operators",
+                got=got,
+                next_step="save it with an older IR version, or install a newer onnxruntime-gpu"
+                if newer
+                else "hardnet-deploy export --nms onnx writes a graph of standard operators",
             ) from error
         self._fetched = fetched
 

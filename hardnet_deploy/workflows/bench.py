@@ -235,7 +235,7 @@ class _Writer:
             "loadings": _loadings(found),
             "method": f"each engine in a process of its own, in turn, {plan.warm_up_ms:g} ms untimed before each turn"
             + ("" if _loadings(found) < 2 else f", loaded anew {_loadings(found) - 1} times"),
-            "stability": rule("cuda" if plan.device == "cuda" else "cpu"),
+            "stability": rule("cuda" if plan.device == "cuda" else "cpu", loadings=plan.loadings),
             "stopped_by": found.stopped_by if found else None,
             "groups": [list(group) for group in found.groups] if found else [],
         }

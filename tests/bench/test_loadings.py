@@ -15,7 +15,9 @@ def test_loadings_are_spread_over_the_rounds_and_common_to_all_sides() -> None:
     wanted = tuple(number // each for number in range(USUAL_ROUNDS))
     assert found.rounds == USUAL_ROUNDS
     assert all(one.loadings == wanted for one in found.sides.values())
-    assert machine.loaded_again == ["one", "other"] * 5
+    assert sorted(machine.loaded_again) == ["one"] * 5 + ["other"] * 5
+    assert machine.unloaded == ["one", "other"] * 5
+    assert machine.most_left == 0  # all gave their memory back before one took it
     assert timed(Machine({"one": 10.0}), plan={"iterations": USUAL_ROUNDS}).sides["one"].loadings == (0,) * USUAL_ROUNDS
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from hardnet_deploy.bench.stability import CPU_SPREAD, CPU_WINDOW_MS, CPU_WINDOWS, GPU_RUNS, is_stable, rule
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 
 
 def rounds(*medians: float) -> list[tuple[float, ...]]:
@@ -65,3 +66,23 @@ def test_the_rule_is_told_with_its_numbers() -> None:
     assert "2.5 %" in rule("cuda")
     for number in (f"{round(100 * (CPU_SPREAD - 1))} %", f"last {CPU_WINDOWS} windows", f"{CPU_WINDOW_MS} ms"):
         assert number in rule("cpu")
+
+
+def settled(*levels: float, rounds: int = 5) -> bool:
+    """Of loadings that each keep a level of their own."""
+    loadings = [number for number in range(len(levels)) for _ in range(rounds)]
+    return is_stable([(levels[number],) * 3 for number in loadings], "cpu", loadings)
+
+
+def test_loadings_that_differ_are_settled_once_the_median_is_known_to_ten_percent() -> None:
+    assert settled(10.0, 10.6, 9.8, 11.0, 10.2, 10.1)
+    assert not settled(10.0, 13.0, 9.0, 12.5, 10.0, 14.0)
+
+
+def test_few_loadings_are_too_few_to_tell_however_alike() -> None:
+    assert not settled(*[10.0] * (LEAST_LOADINGS - 1), rounds=20)
+    assert settled(*[10.0] * LEAST_LOADINGS)
+
+
+def test_a_drift_from_loading_to_loading_is_not_settled() -> None:
+    assert not settled(*[10 * 1.08**number for number in range(6)])

@@ -15,6 +15,8 @@ from toy_parity import DATA, fill_folder, save
 from typer.testing import CliRunner
 
 from hardnet_deploy.cli.parity_cmd import parity
+from hardnet_deploy.cli.parity_table import too_few
+from hardnet_deploy.evaluate.bootstrap import LEAST_FOR_INTERVAL
 
 app = typer.Typer()
 app.command()(parity)
@@ -145,3 +147,9 @@ def test_no_images_and_nonsense_are_refused_without_a_result() -> None:
     assert json.loads(result.stdout)["error"] == "InputFileError"
     run("reference.onnx", "--count", "0", exit_code=2)
     run("missing.onnx", exit_code=4)
+
+
+def test_an_interval_of_few_images_is_said_to_be_too_narrow() -> None:
+    assert "too few for an interval" in run("reference.onnx").stdout
+    assert not list(too_few(LEAST_FOR_INTERVAL))
+    assert next(too_few(1)).startswith("of 1 image: too few")

@@ -32,6 +32,9 @@ class Machine:
         self.open: set[str] = set()
         self.most_open = 0
         self.fail: dict[str, int] = {}  # key -> turn that fails; 0 is loading
+        self.unloaded: list[str] = []
+        self.in_memory: set[str] = set()
+        self.most_left = 0  # in memory after the last unloading
         self.loaded_again: list[str] = []
         self.fail_again: set[str] = set()
         self.interrupt_at: int | None = None
@@ -42,6 +45,7 @@ class Machine:
         if self.fail.get(side.key) == 0:
             raise SideError("cannot be loaded here")
         self.open.add(side.key)
+        self.in_memory.add(side.key)
         self.memory -= wanted_bytes(side, None)
         self.most_open = max(self.most_open, len(self.open))
         self.now += 1.0
@@ -52,6 +56,8 @@ class Machine:
             self.memory += wanted_bytes(side, None)
 
     def load_again(self, key: str) -> None:
+        assert key not in self.in_memory
+        self.in_memory.add(key)
         self.loaded_again.append(key)
         self.now += 50.0
         if key in self.fail_again:
@@ -74,6 +80,11 @@ class Simulated:
         self._machine, self._key = machine, key
         self.facts = SideFacts(engine=f"simulated {key}")
         self.run_ms = machine.run_ms[key]
+
+    def unload(self) -> None:
+        self._machine.unloaded.append(self._key)
+        self._machine.in_memory.discard(self._key)
+        self._machine.most_left = len(self._machine.in_memory)
 
     def load_again(self) -> None:
         self._machine.load_again(self._key)
