@@ -72,8 +72,9 @@ def no_recommendation(subject: str, options: Sequence[Option]) -> str:
     known = [(one, one.timing) for one in timed if one.timing and not one.for_plugin]
     times = "; ".join(_time_told(one, timing) for one, timing in known)
     times = f" Times as they stand ({known[0][1].of_what}; {known[0][1].where}): {times}." if known else ""
-    alone = any(one.to_repeat and not (one.gain and one.gain.doubts) for one in timed)
-    again = " Run the bench again, on an idle machine." if alone else ""
+    repeated = [one for one in timed if one.to_repeat]
+    doubts = any(one.gain and one.gain.doubts for one in repeated)  # the commands below say what for
+    again = "" if not repeated else " Run the bench again." if doubts else " Run the bench again, on an idle machine."
     return f"No recommendation: {told}.{again}{times}"
 
 
