@@ -180,14 +180,15 @@ def test_progress_without_a_terminal_is_a_line_for_each_task_and_every_few_secon
 def test_two_files_are_really_timed_in_processes_of_their_own() -> None:
     for name in ("a", "b"):
         write_toy(Path(f"{name}.onnx"), nms="onnx")
-    words = ("a.onnx", "b.onnx", "--rounds", "4", "--iterations", "8", "--warm-up", "1", "--threads", "1")
+    words = ("a.onnx", "b.onnx", "--rounds", "5", "--iterations", "10", "--warm-up", "1", "--threads", "1")
     result = shell("bench", *words, "--allow-unstable", "--json", "--save", "b.json")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document == read_bench(Path("b.json"))
     for row in document["rows"]:
         assert row["provenance"] == "measured here"
-        assert row["measured"]["runs"] == 8
+        assert row["measured"]["runs"] == 10
+        assert row["loadings"] == [0, 1, 2, 3, 4]
         assert row["boundary"] == "network+NMS"
         assert row["boundary_text"]
         assert row["runtime"].startswith("ONNX Runtime")
