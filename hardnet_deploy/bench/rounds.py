@@ -149,7 +149,7 @@ class Group:
         self._own_loadings: dict[str, list[int]] = {key: [] for key in live}
         self._began = clock()
         self._longest = self._finished_s = 0.0
-        self._loaded_at = 0
+        self._loaded_at, self._loading_s = 0, 0.0
         self.done, self.loading = 0, first_loading
 
     @property
@@ -168,7 +168,9 @@ class Group:
         if not self.done:
             return self._budget_s
         whole = self.expected * self._finished_s / self.done
-        return max(0.0, (whole if self._budget_s is None else min(whole, self._budget_s)) - self.elapsed_s)
+        left = max(0.0, (whole if self._budget_s is None else min(whole, self._budget_s)) - self.elapsed_s)
+        loadings = left / (self._rounds_a_loading() * self._finished_s / self.done)
+        return left + math.floor(loadings) * self._loading_s
 
     def stopped_by(self) -> StoppedBy | None:
         """Why no other round is begun; None where one is."""
@@ -235,7 +237,8 @@ class Group:
             self._attempt(key, self._live[key].load_again)
         self._loaded_at = self.done
         self.loading += 1
-        self._began += self._clock() - began
+        self._loading_s = self._clock() - began
+        self._began += self._loading_s
 
     def _attempt(self, key: str, what: Callable[[], None]) -> None:
         try:

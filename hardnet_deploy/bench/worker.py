@@ -61,12 +61,13 @@ def serve(parts: Parts) -> None:
     if side.kind in LIBRARIES:
         with contextlib.suppress(ImportError):  # the loading says what is missing
             importlib.import_module(LIBRARIES[side.kind])
+    runs = LOADING_RUNS
     with _own_standard_output() as answers:
         while True:
             child = os.fork()
             if child == 0:
                 _die_with_parent()
-                os._exit(_loading(side, parts, answers))
+                os._exit(_loading(side, parts, answers, runs))
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if status < 0:  # killed: so are we, for whoever looks at the reason
                 signal.signal(-status, signal.SIG_DFL)
@@ -76,13 +77,14 @@ def serve(parts: Parts) -> None:
             _answer(answers, {"unloaded": True})
             if not sys.stdin.readline():
                 return
+            runs = 1  # how long one takes is known
 
 
-def _loading(side: Side, parts: Parts, answers: TextIO) -> int:
+def _loading(side: Side, parts: Parts, answers: TextIO, runs: int) -> int:
     """Load, and answer until another loading is wanted or nothing more is; the exit status."""
     try:
         loaded = load(side, parts)
-        (run_ms,) = loaded.turn(1, warm_up_ms=0, least_warm_up=LOADING_RUNS - 1)
+        (run_ms,) = loaded.turn(1, warm_up_ms=0, least_warm_up=runs - 1)
         facts = dataclasses.replace(loaded.facts, peak_rss_bytes=peak_rss_bytes())
         _answer(answers, {"facts": dataclasses.asdict(facts), "run_ms": run_ms})
         for line in sys.stdin:

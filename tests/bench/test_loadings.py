@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulated_sides import Machine, side, timed
 
 from hardnet_deploy.bench.memory import RESERVE_BYTES, wanted_bytes
-from hardnet_deploy.bench.timing import USUAL_ROUNDS
+from hardnet_deploy.bench.timing import USUAL_ROUNDS, TimingProgress
 
 
 def test_loadings_are_spread_over_the_rounds_and_common_to_all_sides() -> None:
@@ -28,6 +28,18 @@ def test_loading_again_is_no_part_of_the_budget() -> None:
     assert found.rounds >= USUAL_ROUNDS - 1
     assert len(set(found.sides["a"].loadings)) in {6, 7}
     assert machine.now > 30 + 5 * 2 * 50.0
+
+
+def test_the_time_left_counts_the_loadings_to_come() -> None:
+    told: list[TimingProgress] = []
+    machine = Machine({"one": 10.0, "other": 10.0})
+    timed(machine, plan={"iterations": USUAL_ROUNDS, "loadings": 6}, progress=told.append)
+    each = USUAL_ROUNDS // 6
+    later = next(one for one in told if one.doing == "timing" and one.done == each + 1)
+    assert later.left_s is not None
+    assert 4 * 2 * 50.0 <= later.left_s < 5 * 2 * 50.0 + 60.0
+    assert told[-1].left_s is not None
+    assert told[-1].left_s < 50.0
 
 
 def test_few_rounds_are_a_loading_each() -> None:
