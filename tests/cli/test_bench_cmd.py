@@ -222,7 +222,7 @@ def test_ctrl_c_while_times_are_taken_keeps_the_finished_rounds() -> None:
 
 @pytest.mark.slow
 def test_the_demo_detector_in_torch_and_onnx_runtime_with_and_without_int8() -> None:
-    words = ("ssd300-hardnet-demo", "--engines", "eager,ort-fp32,ort-int8", "--rounds", "4", "--iterations", "4")
+    words = ("ssd300-hardnet-demo", "--engines", "eager,ort-fp32,ort-int8", "--rounds", "5", "--iterations", "5")
     result = shell("bench", *words, "--boundary", "network+nms", "--warm-up", "1", "--allow-unstable", "--json")
     assert result.returncode == 0, result.stderr
     eager, float32, int8 = json.loads(result.stdout)["rows"]
