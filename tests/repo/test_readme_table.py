@@ -105,3 +105,13 @@ def test_an_fp16_typed_graph_keeps_what_the_readme_says() -> None:
     assert result["within_bar"] is True
     assert result["data"]["images"] == 2000
     assert f"(a drop of {result['drop_points']:.3f} points" in SHOWN
+
+
+def test_two_quick_runs_agree_as_the_readme_says() -> None:
+    result = json.loads((RESULTS / "bench_agreement.json").read_text(encoding="utf-8"))
+    assert result["passed"] is True
+    assert result["counted"] == 2
+    assert all(one["overlap"] for one in result["compared"] if one["counts"])
+    agreeing = sum(one["overlap"] for one in result["compared"])
+    assert agreeing >= result["bar"] * len(result["compared"])
+    assert f"{agreeing} of {len(result['compared'])} ratios" in SHOWN
