@@ -167,10 +167,9 @@ class Group:
         """Seconds, as it looks now; None before the first round has ended."""
         if not self.done:
             return self._budget_s
-        whole = self.expected * self._finished_s / self.done
-        left = max(0.0, (whole if self._budget_s is None else min(whole, self._budget_s)) - self.elapsed_s)
-        loadings = left / (self._rounds_a_loading() * self._finished_s / self.done)
-        return left + math.floor(loadings) * self._loading_s
+        a_round = self._finished_s / self.done
+        left = max(0.0, self._expected_rounds() * a_round - self.elapsed_s)
+        return left + math.floor(left / (self._rounds_a_loading() * a_round)) * self._loading_s
 
     def stopped_by(self) -> StoppedBy | None:
         """Why no other round is begun; None where one is."""
@@ -182,9 +181,9 @@ class Group:
             return "done" if self._plan.rounds or self._settled() else "rounds"
         if self._plan.rounds is None and self._settled():
             return "done"
-        if self._budget_s is not None and self.elapsed_s + self._longest > self._budget_s:
-            return "budget"
-        return None
+        if self._budget_s is None or self.done < self._plan.least_rounds:
+            return None
+        return "budget" if self.elapsed_s + self._longest > self._budget_s else None
 
     def round(self, told: Callable[[str], None]) -> None:
         """Give every side its turn, in an order of this round's own; ``told`` the key before each."""
@@ -214,13 +213,21 @@ class Group:
         self.done += 1
 
     def _rounds_a_loading(self) -> float:
-        """So many that the loadings asked for fit into the rounds expected by now."""
+        """So many that all loadings together take no longer than the rounds; fewer where too few loadings would fit.
+
+        What a loading takes is known after the first that is no beginning, so that comes after a single round.
+        """
         if self._plan.loadings == 1:
             return math.inf
-        rounds = float(self._needed)
-        if self._budget_s is not None:
-            rounds = min(rounds, self._budget_s * self.done / self._finished_s)
-        return max(1.0, math.floor(rounds / self._plan.loadings))
+        cheap = math.ceil(self._loading_s * self.done / self._finished_s)
+        return max(1.0, min(cheap, math.floor(self._expected_rounds() / self._plan.loadings)))
+
+    def _expected_rounds(self) -> float:
+        """That the iterations need, or as many as the budget probably holds; once one has ended."""
+        if self._budget_s is None:
+            return self.expected
+        held = self._budget_s * self.done / self._finished_s
+        return min(self.expected, max(held, self._plan.least_rounds))
 
     def _load_again(self, told: Callable[[str], None]) -> None:
         """All sides, in another order; what it takes is no part of the budget.

@@ -15,7 +15,8 @@ USUAL_ROUNDS: Final = 30
 """Many short turns rather than a few long ones: what a machine does to one round, a host that moves its virtual cores
 above all, it does not do to the next, and intervals over rounds need many of them."""
 USUAL_LOADINGS: Final = 6
-"""Two processes of one engine may differ by a tenth for as long as they live, as their memory happens to lie."""
+"""At least: two processes of one engine may differ by a tenth for as long as they live, as their memory happens to lie.
+Where loading is quick there are more, which narrows every interval."""
 StoppedBy = Literal["done", "budget", "rounds", "interrupted"]
 
 
@@ -27,12 +28,14 @@ class TimingPlan:
         iterations: Timed runs of each side, at least, unless budget or rounds end first.
         rounds: Exactly so many rounds, of ``iterations / rounds`` runs a turn (rounded up); None: rounds go on until
             every side has its iterations and is stable.
-        budget_s: Seconds of all rounds together, warm-up in, loading out; a round that would not fit is not begun, but
-            the first always runs. None: only the other two end it.
+        budget_s: Seconds of all rounds together, warm-up in, loading out; a round that would not fit is not begun.
+            None: only the other two end it.
+        least_rounds: That run whatever the budget.
         max_rounds: Never more rounds; None: three times what the iterations need.
         warm_up_ms: Untimed at the beginning of every turn, and at least one run; loading makes three.
         seed: Of the order in which sides have their turns; it is another one in each round.
-        loadings: Times that each side is loaded, spread over the rounds; 1: all rounds are of one loading.
+        loadings: Times that each side is loaded, about evenly spread over the rounds; more often where loading all
+            takes no longer than timing them in between; 1: all rounds are of one loading.
         reference: Keys of the sides that every other is compared with. Where memory does not hold all sides at once
             they are timed in groups, and each group has these.
     """
@@ -40,6 +43,7 @@ class TimingPlan:
     iterations: int
     rounds: int | None = None
     budget_s: float | None = None
+    least_rounds: int = 1
     max_rounds: int | None = None
     warm_up_ms: float = WARM_UP_MS
     seed: int = 0

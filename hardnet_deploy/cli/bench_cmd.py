@@ -52,14 +52,17 @@ def bench(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Fewer engines and a minute of timing a network.", rich_help_panel=TIMING),
+        typer.Option(
+            "--quick", help="Fewer engines, and a minute of timing a network or five rounds.", rich_help_panel=TIMING
+        ),
     ] = False,
     budget: Annotated[
         str | None,
         typer.Option(
             "--budget",
             "--duration",
-            help="Timing in all, such as 90s or 10m; on a CPU 10m unless --iterations is given.",
+            help="Timing in all, such as 90s or 10m, loading not counted; on a CPU 10m or five rounds unless "
+            "--iterations is given.",
             rich_help_panel=TIMING,
         ),
     ] = None,

@@ -27,7 +27,8 @@ class OptimisedGraph:
         achieved: For each convolution asked for ``int8`` or ``fp32``.
         integer_convolutions: How many convolutions compute on integers.
         float_convolutions: Names of those that compute on floats.
-        float_relus: Names of ReLUs that stand alone, in float.
+        float_relus: Names of ReLUs that stand alone, in float, and whose values become integers again behind them. One
+            that only floats follow, such as the average pooling at the end of a ResNet, is none.
         operators: How often each operator occurs.
         unasked: Names of integer convolutions whose weight nobody stored as integers: ONNX Runtime did it by itself.
     """
@@ -72,7 +73,7 @@ def inspect(optimised: onnx.ModelProto, weights: Mapping[str, str]) -> Optimised
         weights: Name of each convolution's weight, by the convolution's name: of its integers where it is stored as
             some. A convolution is recognised by its weight: optimisations rename nodes, not initialisers.
     """
-    asked, integer = set(weights.values()), set[str]()
+    asked, integer, rounded = set(weights.values()), set[str](), _rounded_later(optimised)
     count = 0
     floats, relus, unasked = [], [], []
     operators: dict[str, int] = {}
@@ -85,7 +86,7 @@ def inspect(optimised: onnx.ModelProto, weights: Mapping[str, str]) -> Optimised
                 unasked.append(RENAMED.sub("", node.name))
         elif node.op_type in FLOAT_CONVOLUTIONS:
             floats.append(node.name)
-        elif node.op_type == "Relu":
+        elif node.op_type == "Relu" and not rounded.isdisjoint(node.output):
             relus.append(node.name)
     return OptimisedGraph(
         achieved={name: "int8" if weight in integer else "fp32" for name, weight in weights.items()},
@@ -95,6 +96,15 @@ def inspect(optimised: onnx.ModelProto, weights: Mapping[str, str]) -> Optimised
         operators=operators,
         unasked=tuple(unasked),
     )
+
+
+def _rounded_later(model: onnx.ModelProto) -> set[str]:
+    """Tensors that go into a QuantizeLinear, or into something that does."""
+    found: set[str] = set()
+    for node in reversed(model.graph.node):  # ONNX has them in topological order
+        if node.op_type == "QuantizeLinear" or not found.isdisjoint(node.output):
+            found.update(node.input)
+    return found
 
 
 def fallbacks(found: OptimisedGraph, requested: Iterable[str]) -> tuple[str, ...]:

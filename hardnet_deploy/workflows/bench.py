@@ -100,6 +100,7 @@ def run_bench(
                     iterations=plan.iterations,
                     rounds=plan.rounds,
                     budget_s=plan.budget_s,
+                    least_rounds=plan.least_rounds,
                     warm_up_ms=plan.warm_up_ms,
                     loadings=plan.loadings,
                     reference=maker.references(),

@@ -17,6 +17,7 @@ from hardnet_deploy.bench.protocols import (
     title_of,
 )
 from hardnet_deploy.bench.sides import NETWORK, NETWORK_NMS, Boundary
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.timing import USUAL_LOADINGS, WARM_UP_MS
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import TargetError, UsageError
@@ -64,6 +65,7 @@ class BenchPlan:
         iterations: Of every row, where nothing else ends the timing before.
         rounds: Exactly so many; None where stability decides.
         budget_s: Of timing; None for no limit.
+        least_rounds: That are timed whatever a budget that nobody asked for.
         warm_up_ms: Before each turn.
         loadings: Times that each engine is loaded, spread over the rounds.
         threads: Of each engine on the CPU.
@@ -76,6 +78,7 @@ class BenchPlan:
     iterations: int
     rounds: int | None
     budget_s: float | None
+    least_rounds: int
     warm_up_ms: float
     loadings: int
     threads: int
@@ -118,6 +121,7 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
         iterations=request.iterations or protocol.iterations,
         rounds=request.rounds,
         budget_s=_budget(request, machine, len(subjects)),
+        least_rounds=1 if request.budget else LEAST_LOADINGS,
         warm_up_ms=float(WARM_UP_MS) if request.warm_up_ms is None else request.warm_up_ms,
         loadings=USUAL_LOADINGS,
         threads=request.threads or usual_workers(),

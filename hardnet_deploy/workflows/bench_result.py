@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hardnet_deploy.bench.document import save_bench
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.tables import csv_table, markdown_table, text_table
 from hardnet_deploy.bench.timing import StoppedBy
 from hardnet_deploy.errors import HardnetDeployError, TargetError, UnstableTimingError
@@ -72,9 +73,18 @@ class BenchResult:
             f"the times of {len(names)} of {sum(bool(row['rounds_ms']) for row in self.rows)} rows did not settle",
             got=", ".join(names),
             wanted=str(self.document["protocol"]["stability"]),
-            next_step=f"leave the machine to the bench{self._fewer_threads()}, or give a longer --budget; "
-            "--allow-unstable takes them, marked",
+            next_step=f"{self._how_to_settle()}; --allow-unstable takes them, marked",
         )
+
+    def _how_to_settle(self) -> str:
+        """More rounds where there were too few to tell; else a machine that does nothing else."""
+        asked, rounds = self.document["protocol"]["rounds_asked"], self.rounds
+        too_few = rounds < LEAST_LOADINGS and any(row["device"] == "cpu" for row in self.unstable)
+        if too_few and asked is not None:
+            return f"give --rounds {LEAST_LOADINGS} or more"
+        if too_few and self.stopped_by == "budget":
+            return f"the budget held {rounds} round{'' if rounds == 1 else 's'}; give one that holds {LEAST_LOADINGS}"
+        return f"leave the machine to the bench{self._fewer_threads()}, or give a longer --budget"
 
     def _fewer_threads(self) -> str:
         """Where threads share cores by turns, as virtual ones may, times jump by a third from second to second."""

@@ -82,6 +82,17 @@ def test_a_budget_too_small_for_one_round_has_one_all_the_same() -> None:
     assert found.sides["slow"].summary is not None
 
 
+def test_least_rounds_are_timed_whatever_the_budget() -> None:
+    told: list[TimingProgress] = []
+    machine = Machine({"slow": 2000.0, "slower": 3000.0})
+    plan = {"iterations": 300, "budget_s": 12, "least_rounds": 5}
+    found = timed(machine, plan=plan, progress=told.append)
+    assert (found.rounds, found.stopped_by) == (5, "budget")
+    second = next(one for one in told if one.doing == "timing" and one.done == 1)
+    assert second.left_s == pytest.approx(40)  # four rounds of 2 + 2 + 3 + 3 seconds, warm-up in
+    assert timed(Machine({"slow": 2000.0}), plan={**plan, "budget_s": 33}).rounds == 8
+
+
 def test_a_budget_is_spread_over_rounds_not_spent_in_the_first() -> None:
     found = timed(Machine({"a": 20.0, "b": 20.0}, noise=0.01), plan={"iterations": 100_000, "budget_s": 30})
     assert found.stopped_by == "budget"

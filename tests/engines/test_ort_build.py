@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import pytest
-from calibration_graphs import chain, detector, ranges_of
+from calibration_graphs import Net, chain, detector, ranges_of
 from onnx import TensorProto, helper
 
 from calibration import qdq
@@ -72,11 +73,30 @@ def test_a_graph_that_was_not_optimised_has_fallen_back(graph: GraphMap) -> None
     assert found.float_relus
 
 
-def test_a_relu_behind_no_convolution_is_named() -> None:
+@pytest.mark.parametrize(
+    ("behind", "named"),
+    [
+        (["Neg", "Q"], ("alone",)),
+        (["Q"], ("alone",)),
+        (["Neg"], ()),  # nothing but floats follow
+        ([], ()),
+    ],
+)
+def test_a_relu_behind_no_convolution_is_named_where_its_values_are_rounded_later(
+    behind: list[str], named: tuple[str, ...]
+) -> None:
     net = chain()
-    net.node("Relu", [net.node("Add", ["last.out", "last.out"], "twice")], "alone")
-    graph = GraphMap(net.model(["alone"]))
-    assert inspect(optimise(graph.model), weights(graph)).float_relus == ("alone",)
+    last = net.node("Relu", [net.node("Add", ["last.out", "last.out"], "twice")], "alone")
+    for operator in behind:
+        last = rounded(net, last) if operator == "Q" else net.node(operator, [last], f"{last}.{operator}")
+    assert inspect(optimise(net.model([last])), {}).float_relus == named
+
+
+def rounded(net: Net, source: str) -> str:
+    """Its values through uint8 that does not begin at 0, so that no ReLU is absorbed."""
+    net.constants |= {"step": np.array(0.1, np.float32), "half": np.array(128, np.uint8)}
+    net.node("QuantizeLinear", [source, "step", "half"], f"{source}.Q")
+    return net.node("DequantizeLinear", [f"{source}.Q", "step", "half"], f"{source}.DQ")
 
 
 def test_the_model_itself_is_left_as_it_is(graph: GraphMap) -> None:

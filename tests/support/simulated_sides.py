@@ -23,10 +23,13 @@ class Machine:
         run_ms: Of each side's runs, by key.
         noise: Standard deviation of a run, as a share.
         memory: Bytes that are free; each loaded side takes what it wants.
+        loading_s: Of one side, anew.
     """
 
-    def __init__(self, run_ms: dict[str, float], *, noise: float = 0.0, memory: int = ENOUGH) -> None:
-        self.run_ms, self.noise, self.memory = run_ms, noise, memory
+    def __init__(
+        self, run_ms: dict[str, float], *, noise: float = 0.0, memory: int = ENOUGH, loading_s: float = 50.0
+    ) -> None:
+        self.run_ms, self.noise, self.memory, self.loading_s = run_ms, noise, memory, loading_s
         self.now = 0.0
         self.turns: list[tuple[str, int]] = []
         self.open: set[str] = set()
@@ -59,7 +62,7 @@ class Machine:
         assert key not in self.in_memory
         self.in_memory.add(key)
         self.loaded_again.append(key)
-        self.now += 50.0
+        self.now += self.loading_s
         if key in self.fail_again:
             raise SideError("cannot be loaded any more")
 

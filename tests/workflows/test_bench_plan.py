@@ -11,6 +11,7 @@ from tiny_detector import write_toy
 
 from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.bench.engine_columns import COLUMNS, QUICK, Machine
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.errors import ArtifactMismatchError, HardnetDeployError, InputFileError, TargetError, UsageError
 from hardnet_deploy.workflows.bench_options import BenchRequest, parse_budget
 from hardnet_deploy.workflows.bench_plan import BenchPlan, plan_bench
@@ -48,6 +49,11 @@ def test_quick_is_a_minute_a_network_and_only_what_runs_here() -> None:
     assert plan.budget_s == 5 * 60
     assert [row.column for row in plan.rows if row.subject.network == "vgg16"] == list(QUICK)
     assert planned("hardnet68", quick=True).budget_s == 60
+
+
+def test_rounds_that_an_interval_needs_exceed_a_budget_that_nobody_asked_for() -> None:
+    assert planned().least_rounds == planned(quick=True).least_rounds == LEAST_LOADINGS
+    assert planned(quick=True, budget="1m").least_rounds == 1
 
 
 def test_asked_iterations_are_not_cut_off_by_a_budget_nobody_asked_for() -> None:

@@ -72,6 +72,15 @@ def test_a_network_and_a_rival_become_float_and_int8_files_with_manifests() -> N
     assert len(list(Path("made").glob("?.onnx"))) == 2  # each exported once
 
 
+@pytest.mark.slow
+def test_a_resnet_becomes_int8_although_floats_follow_its_last_relu() -> None:
+    made = prepared("resnet50", size=SIZE, engines="ort-int8")
+    assert not made.why_not
+    manifest = load_artifact(Path(made.sides["resnet50/ort-int8"].artifact or "")).manifest
+    assert manifest is not None
+    assert set(manifest.precision["achieved"].values()) == {"int8"}
+
+
 def test_what_cannot_be_made_says_why_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise ExportError("it cannot be written", got="an operator")

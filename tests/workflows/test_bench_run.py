@@ -12,6 +12,7 @@ from made_up_bench import LAPTOP, ROUNDS, RUNS, MadeUpTimings
 from tiny_detector import write_toy
 
 from hardnet_deploy.bench.document import check_bench, read_bench
+from hardnet_deploy.bench.timing import StoppedBy
 from hardnet_deploy.errors import InputFileError, OutputFileError, TargetError, UnstableTimingError
 from hardnet_deploy.kit.device_report import read_report
 from hardnet_deploy.kit.results import merge
@@ -146,6 +147,27 @@ def test_unstable_rows_are_an_error_unless_they_are_allowed(timings: MadeUpTimin
     allowed = benched("hardnet68", engines="eager,fused", allow_unstable=True)
     assert allowed.error is None
     assert by_key(allowed)["hardnet68/fused"]["measured"]["stable"] is False
+
+
+@pytest.mark.parametrize(
+    ("rounds", "asked", "stopped_by", "told"),
+    [
+        (3, None, "budget", "the budget held 3 rounds; give one that holds 5"),
+        (1, None, "budget", "the budget held 1 round; give one that holds 5"),
+        (3, 3, "done", "give --rounds 5 or more"),
+        (5, None, "budget", "leave the machine to the bench"),
+    ],
+)
+def test_too_few_rounds_to_tell_are_named_as_what_is_missing(
+    timings: MadeUpTimings, rounds: int, asked: int | None, stopped_by: StoppedBy, told: str
+) -> None:
+    timings.changes = {"hardnet68/eager": {"stable": False}}
+    timings.stopped_by = stopped_by
+    result = benched("hardnet68", engines="eager", rounds=asked)
+    result.document["protocol"]["rounds"] = rounds
+    assert result.error is not None
+    assert told in (result.error.next_step or "")
+    assert "--allow-unstable" in (result.error.next_step or "")
 
 
 def test_nothing_timed_is_never_a_result(timings: MadeUpTimings) -> None:
