@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -52,12 +52,20 @@ class ConditionWatch:
         threads: That every side was given.
         read: Of /proc and /sys.
         command: Runs nvidia-smi or tegrastats.
+        load_before: Load averages from before the caller put any on the machine itself; None: those of the first look.
     """
 
     def __init__(
-        self, *, machine: Mapping[str, Any], threads: int, read: Read = read_text, command: Command = run_command
+        self,
+        *,
+        machine: Mapping[str, Any],
+        threads: int,
+        read: Read = read_text,
+        command: Command = run_command,
+        load_before: Sequence[float] | None = None,
     ) -> None:
         self._machine, self._threads, self._read, self._command = dict(machine), threads, read, command
+        self._load_before = load_before
         self._samples: list[dict[str, Any]] = []
         self._ticks: list[tuple[int, int] | None] = []
         self._has_gpu: bool | None = None
@@ -68,7 +76,7 @@ class ConditionWatch:
         self._has_gpu = gpu is not None
         self._samples.append(
             {
-                "load_average": _load_average(),
+                "load_average": load_average(),
                 "governor": _line(self._read(f"{CPU}/cpu0/cpufreq/scaling_governor")),
                 "clock_mhz": self._clock_mhz(),
                 "temperature_c": self._temperature_c(),
@@ -119,10 +127,11 @@ class ConditionWatch:
 
     def _load(self) -> str | None:
         cores = self._machine.get("cpu", {}).get("cores")
-        before = self._samples[0]["load_average"] if self._samples else None
+        before = self._load_before or (self._samples[0]["load_average"] if self._samples else None)
         if not cores or before is None or before[0] < BUSY_LOAD * cores:
             return None
-        return f"the machine was at work already: load average {before[0]:.2f} on {cores} cores when the bench began"
+        began = "the command" if self._load_before else "the bench"
+        return f"the machine was at work already: load average {before[0]:.2f} on {cores} cores when {began} began"
 
     def _clock_mhz(self) -> float | None:
         """Slowest core's, by cpufreq, else by /proc/cpuinfo."""
@@ -148,7 +157,8 @@ class ConditionWatch:
         return ticks[7], sum(ticks)
 
 
-def _load_average() -> list[float] | None:
+def load_average() -> list[float] | None:
+    """Of the last one, five and fifteen minutes; None where the system does not tell."""
     try:
         return list(os.getloadavg())
     except OSError:

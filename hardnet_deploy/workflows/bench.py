@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -55,6 +55,7 @@ def run_bench(
     *,
     tell: Tell = _say_nothing,
     machine: Machine | None = None,
+    load_before: Sequence[float] | None = None,
 ) -> BenchResult:
     """Prepare, time, and put into words what the times are of.
 
@@ -67,6 +68,7 @@ def run_bench(
         progress: See :class:`Progress`.
         tell: Told, a sentence at a time, what will be done, and what could not be saved on the way.
         machine: What can run here; None looks.
+        load_before: Load averages from before the caller itself worked on this machine; None looks.
 
     Raises:
         UsageError, TargetError, OutputFileError, InputFileError, ArtifactMismatchError: Before anything long runs.
@@ -83,6 +85,7 @@ def run_bench(
     watch = ConditionWatch(
         machine={**basic_machine(), "cpu": {**asdict(cpu), "int8_dot_product": cpu.int8_dot_product}},
         threads=plan.threads,
+        load_before=load_before,
     )
     watch.sample()  # before engines are prepared: their load is none of others
     with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as name:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from hardnet_deploy.bench.conditions import load_average
 from hardnet_deploy.data.demo.ensure import checked_count
 from hardnet_deploy.data.draw import draw_side_by_side
 from hardnet_deploy.data.images import load_image
@@ -67,6 +68,7 @@ def run_demo(folder: Path, count: int, command: tuple[str, ...], progress: Progr
         HardnetDeployError: As of ``run_export``, ``run_parity`` and what else it runs.
     """
     checked_count("val", count=count, seed=0)
+    load_before = load_average()
     model = registry.DEMO_MODEL
     exports = []
     for number, variant in enumerate(VARIANTS):
@@ -97,7 +99,7 @@ def run_demo(folder: Path, count: int, command: tuple[str, ...], progress: Progr
         )
         save_json(folder / f"{label}.evaluation.json", scored.as_dict())
     bench_file = folder / BENCH_FILE
-    bench = _bench(folder, bench_file, command, progress)
+    bench = _bench(folder, bench_file, command, progress, load_before)
     run_profile(
         ProfileRequest(
             engine=str(folder / INT8_FILE),
@@ -143,7 +145,9 @@ def _int8(folder: Path, count: int, command: tuple[str, ...], progress: Progress
     return Int8Run(build=build, parity=parity, report=report)
 
 
-def _bench(folder: Path, document: Path, command: tuple[str, ...], progress: Progress) -> BenchResult:
+def _bench(
+    folder: Path, document: Path, command: tuple[str, ...], progress: Progress, load_before: list[float] | None
+) -> BenchResult:
     """PyTorch, the float graph and the INT8 engine in turn; what does not settle is taken, and marked."""
     request = BenchRequest(
         subjects=(registry.DEMO_MODEL, str(folder / FLOAT_FILE), str(folder / INT8_FILE)),
@@ -156,7 +160,11 @@ def _bench(folder: Path, document: Path, command: tuple[str, ...], progress: Pro
         save=document,
         command=command,
     )
-    result = run_bench(request, lambda what, done, total, _detail="": progress(f"bench: {what}", done, total))
+    result = run_bench(
+        request,
+        lambda what, done, total, _detail="": progress(f"bench: {what}", done, total),
+        load_before=load_before,  # by now the load is the demo's own
+    )
     if result.interrupted:
         raise KeyboardInterrupt
     result.save(document)

@@ -24,8 +24,10 @@ def smi(line: str | None) -> Any:
     return command
 
 
-def watch(files: dict[str, str] | None = None, *, gpu: str | None = None) -> ConditionWatch:
-    return ConditionWatch(machine=CORES, threads=2, read=(files or {}).get, command=smi(gpu))
+def watch(
+    files: dict[str, str] | None = None, *, gpu: str | None = None, load_before: Sequence[float] | None = None
+) -> ConditionWatch:
+    return ConditionWatch(machine=CORES, threads=2, read=(files or {}).get, command=smi(gpu), load_before=load_before)
 
 
 def test_a_machine_that_tells_nothing_has_none_everywhere() -> None:
@@ -88,6 +90,16 @@ def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     idle = watch()
     idle.sample()
     assert idle.as_dict()["load"] is None
+
+
+def test_load_that_the_caller_made_is_none_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (2.2, 1.0, 1.0))
+    for before, told in ([0.1, 0.1, 0.1], None), ([1.7, 0.1, 0.1], "1.70 on 2 cores when the command began"):
+        one = watch(load_before=before)
+        one.sample()
+        found = one.as_dict()
+        assert found["before"]["load_average"] == [2.2, 1.0, 1.0]
+        assert (told in found["load"]) if told else found["load"] is None
 
 
 def test_a_gpu_is_read_by_nvidia_smi() -> None:
