@@ -123,7 +123,7 @@ class Run:
                 live,
                 self._records,
                 self._plan,
-                budget_s=None if budget is None else share * (budget - self._timed_s),
+                budget_s=None if budget is None else share * max(0.0, budget - self._timed_s),
                 clock=self._clock,
                 first=self._rounds,
                 first_loading=self._loadings,

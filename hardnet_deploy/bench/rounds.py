@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from hardnet_deploy.bench.sides import Side, SideError, SideFacts
 from hardnet_deploy.bench.stability import is_stable
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.timing import USUAL_ROUNDS, SideTiming, StoppedBy, TimingPlan
 
 LONGEST_TURN_MS: Final = 1000
@@ -144,7 +145,8 @@ class Group:
         }
         needed = max((math.ceil(plan.iterations / runs) for runs in self._runs.values()), default=0)
         self._needed = plan.rounds or needed
-        self._most = plan.rounds or plan.max_rounds or ROUNDS_BEYOND * needed
+        least = LEAST_LOADINGS if plan.loadings > 1 else 0
+        self._most = plan.rounds or plan.max_rounds or max(ROUNDS_BEYOND * needed, least)
         self._own: dict[str, list[tuple[float, ...]]] = {key: [] for key in live}
         self._own_loadings: dict[str, list[int]] = {key: [] for key in live}
         self._began = clock()

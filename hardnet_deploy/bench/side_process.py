@@ -18,6 +18,8 @@ from hardnet_deploy.bench.sides import Side, SideError, SideFacts
 
 ANSWER_LIMIT_S: Final = 900
 """A process that says nothing for longer is ended: loading compiles, a turn is a second or a few runs."""
+SLOWEST: Final = 3
+"""A turn may take so many times what its runs took when the side was loaded, beyond that."""
 
 END_LIMIT_S: Final = 1.0
 """A process has so long to end by itself."""
@@ -74,7 +76,7 @@ class SideProcess:
     def turn(self, runs: int, *, warm_up_ms: float) -> tuple[float, ...]:
         """Milliseconds of each run; see :class:`hardnet_deploy.bench.rounds.Timeable`."""
         self._ask({"runs": runs, "warm_up_ms": warm_up_ms})
-        answer = self._answer()
+        answer = self._answer(expected_s=(warm_up_ms + runs * self._run_ms) / 1000)
         self._facts = dataclasses.replace(self._facts, peak_rss_bytes=answer["peak_rss_bytes"])
         return tuple(float(value) for value in answer["ms"])
 
@@ -86,10 +88,12 @@ class SideProcess:
     def load_again(self) -> None:
         """See :class:`hardnet_deploy.bench.rounds.Timeable`; ``run_ms`` stays that of the first loading."""
         self._ask({"load": True})
-        peak = self._facts.peak_rss_bytes
-        self._facts, _ = self._loaded()
-        known = [one for one in (peak, self._facts.peak_rss_bytes) if one is not None]
-        self._facts = dataclasses.replace(self._facts, peak_rss_bytes=max(known, default=None))
+        facts, _ = self._loaded()
+        for name in ("artifact_sha256", "weights_sha256"):
+            if getattr(facts, name) != getattr(self._facts, name):
+                raise SideError("its file was replaced while it was timed")
+        known = [one.peak_rss_bytes for one in (self._facts, facts) if one.peak_rss_bytes is not None]
+        self._facts = dataclasses.replace(facts, peak_rss_bytes=max(known, default=None))
 
     def _loaded(self) -> tuple[SideFacts, float]:
         ready = self._answer()
@@ -101,15 +105,15 @@ class SideProcess:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, *, expected_s: float = 0.0) -> dict[str, Any]:
         assert self._process.stdout is not None
-        late = threading.Event()
+        late, limit_s = threading.Event(), ANSWER_LIMIT_S + SLOWEST * expected_s
 
         def end_it() -> None:
             late.set()
             _kill(self._process)
 
-        limit = threading.Timer(ANSWER_LIMIT_S, end_it)
+        limit = threading.Timer(limit_s, end_it)
         limit.daemon = True
         limit.start()
         try:
@@ -117,7 +121,7 @@ class SideProcess:
         finally:
             limit.cancel()
         if late.is_set():
-            raise SideError(f"its process gave no answer for {ANSWER_LIMIT_S} s and was ended")
+            raise SideError(f"its process gave no answer for {limit_s:g} s and was ended")
         if not line:
             raise SideError(self._last_words())
         answer: dict[str, Any] = json.loads(line)

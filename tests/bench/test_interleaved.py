@@ -153,6 +153,35 @@ def test_each_loading_is_a_new_process_and_none_is_left(tmp_path: Path, processe
 
 
 @pytest.mark.usefixtures("processes")
+def test_a_file_that_is_replaced_while_it_is_timed_keeps_the_rounds_of_the_first_alone(tmp_path: Path) -> None:
+    path = engines(tmp_path, "toy")["toy"]
+    first = sha256_file(path)
+
+    def replace_it(found: Timings) -> None:
+        if found.rounds == 2:
+            write_toy(path, outputs="boxes")
+
+    plan = TimingPlan(iterations=6, rounds=6, warm_up_ms=1, loadings=6)
+    found = time_sides([side(path)], plan=plan, on_round=replace_it).sides["toy"]
+    assert sha256_file(path) != first
+    assert found.artifact_sha256 == first
+    assert len(found.rounds_ms) == 2
+    assert found.problem == "its file was replaced while it was timed"
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_turn_that_was_asked_to_be_long_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = engines(tmp_path, "toy")["toy"]
+
+    def impatient(_found: Timings) -> None:
+        monkeypatch.setattr(side_process, "ANSWER_LIMIT_S", 0.0)
+
+    found = time_sides([side(path)], plan=TimingPlan(iterations=2, rounds=2, warm_up_ms=500), on_round=impatient)
+    assert found.sides["toy"].problem is None
+    assert found.rounds == 2
+
+
+@pytest.mark.usefixtures("processes")
 def test_a_process_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(side_process, "ANSWER_LIMIT_S", 0.2)
     found = time_sides(

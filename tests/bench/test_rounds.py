@@ -10,6 +10,7 @@ from simulated_sides import Machine, side, timed
 from hardnet_deploy.bench.interleaved import time_sides
 from hardnet_deploy.bench.memory import MIB, RESERVE_BYTES, wanted_bytes
 from hardnet_deploy.bench.rounds import ROUNDS_BEYOND, runs_a_turn
+from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.timing import USUAL_ROUNDS, TimingPlan, TimingProgress, Timings
 from hardnet_deploy.errors import UsageError
 
@@ -91,6 +92,23 @@ def test_least_rounds_are_timed_whatever_the_budget() -> None:
     second = next(one for one in told if one.doing == "timing" and one.done == 1)
     assert second.left_s == pytest.approx(40)  # four rounds of 2 + 2 + 3 + 3 seconds, warm-up in
     assert timed(Machine({"slow": 2000.0}), plan={**plan, "budget_s": 33}).rounds == 8
+
+
+def test_a_group_behind_a_spent_budget_has_its_least_rounds_and_no_negative_time_left() -> None:
+    each = wanted_bytes(side("a"), None)
+    told: list[TimingProgress] = []
+    machine = Machine(dict.fromkeys("abcd", 2000.0), memory=2 * each + RESERVE_BYTES)
+    found = timed(machine, plan={"iterations": 300, "budget_s": 20, "least_rounds": 5}, progress=told.append)
+    assert found.groups == (("a", "b"), ("c", "d"))
+    assert all(len(one.rounds_ms) == 5 for one in found.sides.values())
+    assert all(one.left_s is None or one.left_s >= 0 for one in told)
+
+
+def test_few_iterations_are_repeated_until_an_interval_is_possible() -> None:
+    plan = {"iterations": 1, "loadings": 6}
+    found = timed(Machine({"one": 10.0}, noise=0.5), plan=plan)
+    assert found.rounds == LEAST_LOADINGS
+    assert timed(Machine({"one": 10.0}), plan={**plan, "rounds": 2}).rounds == 2
 
 
 def test_a_budget_is_spread_over_rounds_not_spent_in_the_first() -> None:
