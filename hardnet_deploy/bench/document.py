@@ -24,6 +24,8 @@ NOT_MEASURED: Final = "not measured ("
 WITHOUT_TIMES: Final = (NOT_HERE, NOT_MEASURED)
 """How the provenance of a row begins that has no times."""
 EXPORTED: Final = ", exported for this run"
+ENDED_EARLY: Final = "ended early: "
+"""How the note of a row begins whose engine did not live to the end of the timing."""
 AGAIN: Final = "hardnet-deploy bench --save writes one"
 _FIGURES: Final = ("median", "mean", "p90", "p95", "p99", "min", "max", "cov_percent")
 _MAY_BE_MISSING: Final = ("p90", "p95", "p99", "cov_percent")
@@ -37,6 +39,11 @@ def not_here(why: str) -> str:
 def not_measured(why: str) -> str:
     """The provenance of a row that this machine could have timed."""
     return f"{NOT_MEASURED}{why})"
+
+
+def ended_early(row: Mapping[str, Any]) -> str | None:
+    """The note that says why a row's engine did not live to the end; None where it did."""
+    return next((note for note in row["notes"] if note.startswith(ENDED_EARLY)), None)
 
 
 def save_bench(path: Path, document: Mapping[str, Any]) -> None:

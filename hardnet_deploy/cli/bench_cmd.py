@@ -135,6 +135,8 @@ def bench(
     )
     with bench_progress() as progress:
         result = run_bench(request, progress, tell=note)
+    # Files first: whoever reads the table may be gone by now, and must not take the result along.
+    written, unwritten = result.write(request)
     for line in result.notes:
         note(f"note: {line}")
     if json:
@@ -142,18 +144,13 @@ def bench(
     elif not (result.interrupted and result.empty):
         for line in result.lines():
             emit(line)
-    # Not raised below: the result is out already, and what went wrong does not take it back.
-    faults: list[HardnetDeployError] = []
-    try:
-        for path in result.write(request):
-            note(f"wrote {path}")
-    except HardnetDeployError as unwritten:
-        faults.append(unwritten)
+    for path in written:
+        note(f"wrote {path}")
     if result.interrupted:
         note(_interrupted(result.rounds, empty=result.empty))
     elif result.empty and any((save, markdown, csv)):
         note("nothing was measured and nothing was written")
-    faults += [result.error] if result.error else []
+    faults: list[HardnetDeployError] = [*unwritten, *([result.error] if result.error else [])]
     for fault in faults:
         note("error: " + "\n".join(fault.lines()))
     if result.interrupted or faults:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hardnet_deploy.bench.document import MEASURED_HERE
+from hardnet_deploy.bench.document import MEASURED_HERE, ended_early
 from hardnet_deploy.bench.engine_columns import EAGER
 from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.texts import between, ratio
@@ -133,7 +133,7 @@ def bench_timings(document: Document) -> Iterator[Timing]:
             provenance=provenance,
             date=(document.content.text("date") or "")[:10] if here else "",
             median_ms=median,
-            stable=row.part("measured").flag("stable"),
+            stable=False if ended_early(row.values) else row.part("measured").flag("stable"),
             gain=gain_of(row, document),
             plugin_by_numpy=here and _plugin_by_numpy(row),
             document=document,

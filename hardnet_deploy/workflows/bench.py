@@ -124,7 +124,8 @@ def run_bench(
 def _intended(plan: BenchPlan) -> Iterator[str]:
     """What will be done, and how long it may take."""
     rows = len(plan.to_time)
-    limit = "" if plan.budget_s is None else f", within {in_words(plan.budget_s)} of timing"
+    least = f" or {plan.least_rounds} rounds, whatever takes longer" if plan.least_rounds > 1 else ""
+    limit = "" if plan.budget_s is None else f", within {in_words(plan.budget_s)} of timing{least}"
     goal = f"{plan.iterations} runs each" if plan.rounds is None else f"{plan.iterations} runs in {plan.rounds} rounds"
     count = "1 row" if rows == 1 else f"{rows} rows"
     yield f"{count} to time here: {goal}{limit}; engines are prepared and loaded first, which takes its own time"
@@ -236,15 +237,31 @@ class _Writer:
             "budget_s": plan.budget_s,
             "warm_up_ms": plan.warm_up_ms,
             "threads": plan.threads,
-            "loadings": _loadings(found),
+            "loadings": max(_loadings(found), default=0),
             "method": f"each engine in a process of its own, in turn, {plan.warm_up_ms:g} ms untimed before each turn"
-            + ("" if _loadings(found) < 2 else f", loaded anew {_loadings(found) - 1} times"),
+            + _loaded_anew(_loadings(found)),
             "stability": rule("cuda" if plan.device == "cuda" else "cpu", loadings=plan.loadings),
             "stopped_by": found.stopped_by if found else None,
             "groups": [list(group) for group in found.groups] if found else [],
         }
 
 
-def _loadings(found: Timings | None) -> int:
-    """The most that any side had."""
-    return max((len(set(one.loadings)) for one in found.sides.values()), default=0) if found else 0
+def _loadings(found: Timings | None) -> list[int]:
+    """Of each engine that was timed to the end: how often, within one group where it is in several."""
+    if found is None:
+        return []
+    counts = []
+    for group in found.groups:
+        sides = [one for key in group if (one := found.sides[key]).rounds_ms and one.problem is None]
+        common = [set(one.loadings) for one in sides]
+        counts += [len(set.intersection(*common))] if common else []
+    return counts
+
+
+def _loaded_anew(counts: list[int]) -> str:
+    """For :func:`_loadings`, in words."""
+    if max(counts, default=0) < 2:
+        return ""
+    anew = sorted({count - 1 for count in counts})
+    times = f"{anew[0]}" if len(anew) == 1 else f"{anew[0]} to {anew[-1]}"
+    return f", loaded anew {times} time{'' if times == '1' else 's'}"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardnet_deploy.bench.document import save_bench
+from hardnet_deploy.bench.document import ended_early, save_bench
 from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.tables import csv_table, markdown_table, text_table
 from hardnet_deploy.bench.timing import StoppedBy
-from hardnet_deploy.errors import HardnetDeployError, TargetError, UnstableTimingError
+from hardnet_deploy.errors import HardnetDeployError, OutputFileError, TargetError, UnstableTimingError
 from hardnet_deploy.files import atomic_output, write_durably
 from hardnet_deploy.workflows.bench_options import BenchRequest
 
@@ -55,8 +55,10 @@ class BenchResult:
 
     @property
     def unstable(self) -> tuple[dict[str, Any], ...]:
-        """Rows measured here whose times did not settle."""
-        return tuple(row for row in self.rows if row["rounds_ms"] and row["measured"]["stable"] is False)
+        """Rows measured here whose times did not settle, or whose engine did not live to the end."""
+        return tuple(
+            row for row in self.rows if row["rounds_ms"] and (row["measured"]["stable"] is False or ended_early(row))
+        )
 
     @property
     def error(self) -> HardnetDeployError | None:
@@ -68,7 +70,7 @@ class BenchResult:
             return TargetError("nothing was timed", got="; ".join(reasons))
         if self.allow_unstable or not self.unstable:
             return None
-        names = [row["key"] for row in self.unstable]
+        names = [f"{row['key']} ({ended_early(row)})" if ended_early(row) else row["key"] for row in self.unstable]
         return UnstableTimingError(
             f"the times of {len(names)} of {sum(bool(row['rounds_ms']) for row in self.rows)} rows did not settle",
             got=", ".join(names),
@@ -77,7 +79,9 @@ class BenchResult:
         )
 
     def _how_to_settle(self) -> str:
-        """More rounds where there were too few to tell; else a machine that does nothing else."""
+        """What ended an engine, more rounds where there were too few to tell, or a machine that does nothing else."""
+        if all(ended_early(row) for row in self.unstable):
+            return "remedy what ended it, or leave it out"
         asked, rounds = self.document["protocol"]["rounds_asked"], self.rounds
         too_few = rounds < LEAST_LOADINGS and any(row["device"] == "cpu" for row in self.unstable)
         if too_few and asked is not None:
@@ -104,25 +108,29 @@ class BenchResult:
         """
         save_bench(path, self.document)
 
-    def write(self, request: BenchRequest) -> tuple[Path, ...]:
-        """Write the files that the request names; which were. Nothing measured leaves older ones as they are.
+    def write(self, request: BenchRequest) -> tuple[tuple[Path, ...], tuple[OutputFileError, ...]]:
+        """Write the files that the request names, each by itself; which were, and why others could not be.
 
-        Raises:
-            OutputFileError: One cannot be written.
+        Where nothing was measured older ones stay as they are.
         """
-        texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
-            (request.markdown, lambda: "".join(f"{line}\n" for line in markdown_table(self.document))),
-            (request.csv, lambda: csv_table(self.document)),
+        writers: tuple[tuple[Path | None, Callable[[Path], None]], ...] = (
+            (request.save, self.save),
+            (request.markdown, lambda path: _save_text(path, "".join(f"{x}\n" for x in markdown_table(self.document)))),
+            (request.csv, lambda path: _save_text(path, csv_table(self.document))),
         )
         written: list[Path] = []
-        if self.empty:
-            return ()
-        if request.save is not None:
-            self.save(request.save)
-            written.append(request.save)
-        for path, text in texts:
-            if path is not None:
-                with atomic_output(path) as temporary:
-                    write_durably(temporary, text().encode("utf-8", "backslashreplace"))
+        faults: list[OutputFileError] = []
+        for path, write in writers:
+            if path is None or self.empty:
+                continue
+            try:
+                write(path)
                 written.append(path)
-        return tuple(written)
+            except OutputFileError as fault:
+                faults.append(fault)
+        return tuple(written), tuple(faults)
+
+
+def _save_text(path: Path, text: str) -> None:
+    with atomic_output(path) as temporary:
+        write_durably(temporary, text.encode("utf-8", "backslashreplace"))

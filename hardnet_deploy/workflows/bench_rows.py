@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from hardnet_deploy.bench.document import EXPORTED, MEASURED_HERE, not_here, not_measured
+from hardnet_deploy.bench.document import ENDED_EARLY, EXPORTED, MEASURED_HERE, not_here, not_measured
 from hardnet_deploy.bench.protocols import Protocol
 from hardnet_deploy.bench.sides import NETWORK, Boundary, limits_text
 from hardnet_deploy.bench.timing import SideTiming
@@ -100,7 +100,7 @@ class RowMaker:
             yield from timing.notes
             yield from _untrained_nms(timing)
             if timing.problem and timing.rounds_ms:
-                yield f"ended early: {timing.problem}"
+                yield f"{ENDED_EARLY}{timing.problem}"
 
     def _artifact(self, row: PlannedRow, timing: SideTiming | None) -> dict[str, Any] | None:
         file = row.subject.file

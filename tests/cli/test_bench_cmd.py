@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from hardnet_deploy.bench.document import check_bench, read_bench
 from hardnet_deploy.bench.timing import Timings
-from hardnet_deploy.cli import bench_progress
+from hardnet_deploy.cli import bench_cmd, bench_progress
 from hardnet_deploy.cli.bench_cmd import bench
 from hardnet_deploy.workflows import bench as workflow
 
@@ -83,6 +83,18 @@ def test_unstable_times_are_exit_7_with_the_result_out_and_saved(timings: MadeUp
     allowed = run(*EAGER, "--allow-unstable")
     assert allowed.exit_code == 0
     assert "UNSTABLE" in allowed.stdout
+
+
+@pytest.mark.usefixtures("timings")
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_is_gone_costs_no_file(monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]) -> None:
+    def gone(_what: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(bench_cmd, "emit_json" if form else "emit", gone)
+    run(*EAGER, *form, "--save", "b.json", "--markdown", "b.md", "--csv", "b.csv")
+    assert read_bench(Path("b.json"))["finished"] is True
+    assert all(Path(name).stat().st_size for name in ("b.md", "b.csv"))
 
 
 def test_an_interrupted_run_prints_and_saves_what_is_there_and_ends_with_130(timings: MadeUpTimings) -> None:
