@@ -83,6 +83,7 @@ def test_of_several_comparisons_one_that_failed_decides(tmp_path: Path) -> None:
     ("row", "told"),
     [
         (bench_row("a.onnx", 1.0, measured=measured(1.0, stable=False)), "not stable"),
+        (bench_row("a.onnx", 1.0, notes=["ended early: its process was ended by SIGKILL"]), "not stable"),
         (imported_row("a.onnx", 1.0, "imported (Simulated Nano, 2026-11-21), simulated"), "stand-in"),
         (bench_row("a.onnx", 1.0, gain_over_eager={"ratio": 0.9, "low": 0.8, "high": 0.95}), "no faster than PyTorch"),
     ],
