@@ -16,7 +16,7 @@ from hardnet_deploy.bench.protocols import (
     get_protocol,
     title_of,
 )
-from hardnet_deploy.bench.sides import NETWORK, NETWORK_NMS, Boundary
+from hardnet_deploy.bench.sides import NETWORK, NETWORK_NMS, Boundary, Device
 from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.timing import USUAL_LOADINGS, WARM_UP_MS
 from hardnet_deploy.data.loading import usual_workers
@@ -29,7 +29,7 @@ from hardnet_deploy.workflows.bench_options import (
     parse_budget,
     refuse_nonsense,
 )
-from hardnet_deploy.workflows.bench_subjects import Subject, find_subject
+from hardnet_deploy.workflows.bench_subjects import BenchFile, Subject, find_subject
 from hardnet_deploy.workflows.bench_thresholds import with_files_thresholds
 
 
@@ -43,6 +43,7 @@ class PlannedRow:
         column: Name of the engine.
         boundary: What is counted in.
         batch: Images at once.
+        device: Where it runs, or would run if it could.
         why_not: Why it cannot be timed here; None where it can, as far as is known before anything is built.
     """
 
@@ -51,6 +52,7 @@ class PlannedRow:
     column: str
     boundary: Boundary
     batch: int
+    device: Device
     why_not: str | None
 
 
@@ -120,7 +122,7 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
         rows=tuple(sorted(rows, key=lambda row: boundaries.index(row.boundary))),
         iterations=request.iterations or protocol.iterations,
         rounds=request.rounds,
-        budget_s=_budget(request, machine, len(subjects)),
+        budget_s=_budget(request, rows, len(subjects)),
         least_rounds=1 if request.budget else LEAST_LOADINGS,
         warm_up_ms=float(WARM_UP_MS) if request.warm_up_ms is None else request.warm_up_ms,
         loadings=USUAL_LOADINGS,
@@ -234,8 +236,17 @@ def _row(subject: Subject, column: str, boundary: Boundary, batch: int | None, m
         column=column,
         boundary=boundary,
         batch=batch or (file.batch if file else None) or 1,
+        device=_device(column, file, machine),
         why_not=machine.why_not(COLUMNS[column]) if file is None else file.why_not,
     )
+
+
+def _device(column: str, file: BenchFile | None, machine: Machine) -> Device:
+    """Where an engine runs: plans on the GPU, ONNX Runtime on the CPU, PyTorch where the machine has it."""
+    if file is not None:
+        return "cuda" if file.column.startswith("trt-") else "cpu"
+    runtime = COLUMNS[column].runtime
+    return machine.device if runtime == "torch" else "cuda" if runtime == "tensorrt" else "cpu"
 
 
 def _refuse_nothing(rows: Sequence[PlannedRow]) -> None:
@@ -249,11 +260,12 @@ def _refuse_nothing(rows: Sequence[PlannedRow]) -> None:
     )
 
 
-def _budget(request: BenchRequest, machine: Machine, subjects: int) -> float | None:
-    """Seconds of timing; on a CPU there is a limit unless iterations are asked for."""
+def _budget(request: BenchRequest, rows: Sequence[PlannedRow], subjects: int) -> float | None:
+    """Seconds of timing; where a row runs on the CPU there is a limit unless iterations are asked for."""
     given = parse_budget(request.budget)
     if given is not None:
         return given
     if request.quick:
         return QUICK_BUDGET_S * subjects
-    return USUAL_BUDGET_S if machine.device == "cpu" and request.iterations is None else None
+    on_cpu = any(row.device == "cpu" for row in rows if row.why_not is None)
+    return USUAL_BUDGET_S if on_cpu and request.iterations is None else None

@@ -99,7 +99,7 @@ def _side(
         weights=str(subject.weights) if kind == "torch" and subject.weights is not None else None,
         artifact=None if artifact is None else str(artifact),
         options=() if column is None else column.options,
-        device="cuda" if kind == "tensorrt" or (kind == "torch" and plan.device == "cuda") else "cpu",
+        device=row.device,
         boundary=row.boundary,
         size=subject.size,
         batch=row.batch,

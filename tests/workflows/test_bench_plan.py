@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hardnet_deploy.artifacts import manifest_path
 from hardnet_deploy.bench.engine_columns import COLUMNS, QUICK, Machine
 from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.errors import ArtifactMismatchError, HardnetDeployError, InputFileError, TargetError, UsageError
-from hardnet_deploy.workflows.bench_options import BenchRequest, parse_budget
+from hardnet_deploy.workflows.bench_options import USUAL_BUDGET_S, BenchRequest, parse_budget
 from hardnet_deploy.workflows.bench_plan import BenchPlan, plan_bench
 
 
@@ -42,6 +43,26 @@ def test_bare_is_the_published_protocol_within_ten_minutes_on_a_cpu() -> None:
 def test_with_a_gpu_the_iterations_are_the_published_ones_and_nothing_limits_them() -> None:
     plan = planned(machine=WORKSTATION)
     assert (plan.iterations, plan.budget_s, plan.device) == (300, None, "cuda")
+    assert {row.device for row in plan.rows} == {"cuda"}
+
+
+def test_with_a_gpu_what_runs_on_the_cpu_all_the_same_has_its_ten_minutes() -> None:
+    write_toy(Path("a.onnx"))
+    (file,) = planned("a.onnx", machine=WORKSTATION).rows
+    assert file.device == "cpu"
+    assert planned("a.onnx", machine=WORKSTATION).budget_s == USUAL_BUDGET_S
+    plan = planned("hardnet68", machine=WORKSTATION, engines="eager,ort-int8,trt-fp16")
+    assert [row.device for row in plan.rows] == ["cuda", "cpu", "cuda"]
+    assert plan.budget_s == USUAL_BUDGET_S
+    assert planned("hardnet68", machine=WORKSTATION, engines="eager,trt-fp16").budget_s is None
+    assert planned("a.onnx", machine=WORKSTATION, iterations=7).budget_s is None
+
+
+def test_a_row_of_the_cpu_that_cannot_be_timed_limits_nothing() -> None:
+    no_compiler = dataclasses.replace(LAPTOP, no_compiler="there is no compiler", no_tensorrt=None)
+    plan = planned("hardnet68", machine=no_compiler, engines="compile,trt-fp16")
+    assert [(row.device, row.why_not is None) for row in plan.rows] == [("cpu", False), ("cuda", True)]
+    assert plan.budget_s is None
 
 
 def test_quick_is_a_minute_a_network_and_only_what_runs_here() -> None:
