@@ -105,6 +105,7 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
     refuse_nonsense(request)
     protocol, notes = _protocol(request)
     found = tuple(find_subject(text, request, usual_size=protocol.size) for text in protocol.networks)
+    protocol = _with_labels(protocol, found)
     subjects, limits = with_files_thresholds(found)
     _refuse_other_sizes(protocol, subjects)
     columns = _columns(request, machine, subjects, named=protocol.name != OWN)
@@ -134,9 +135,6 @@ def plan_bench(request: BenchRequest, machine: Machine) -> BenchPlan:
 
 def _protocol(request: BenchRequest) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol with what the user changed of it, its ``networks`` being what was typed; and what that means."""
-    repeated = sorted({text for text in request.subjects if request.subjects.count(text) > 1})
-    if repeated:
-        raise UsageError(f"named more than once: {', '.join(repeated)}", next_step="name each once")
     if request.protocol is None and request.subjects:
         return Protocol(
             name=OWN,
@@ -163,6 +161,18 @@ def _protocol(request: BenchRequest) -> tuple[Protocol, tuple[str, ...]]:
         notes.append(f"the published times are of {was}: they are not shown beside another size or batch")
         protocol = dataclasses.replace(protocol, published={})
     return dataclasses.replace(protocol, size=size, batch=batch), tuple(notes)
+
+
+def _with_labels(protocol: Protocol, subjects: Sequence[Subject]) -> Protocol:
+    """The protocol with the labels of what was typed, which rows are named and found by: ``./a.onnx`` is ``a.onnx``."""
+    typed: dict[str, list[str]] = {}
+    for text, subject in zip(protocol.networks, subjects, strict=True):
+        typed.setdefault(subject.label, []).append(text)
+    repeated = [" and ".join(dict.fromkeys(texts)) for texts in typed.values() if len(texts) > 1]
+    if repeated:
+        raise UsageError(f"named more than once: {', '.join(repeated)}", next_step="name each once")
+    label = {text: subject.label for text, subject in zip(protocol.networks, subjects, strict=True)}
+    return dataclasses.replace(protocol, networks=tuple(label.values()), reference=label[protocol.reference])
 
 
 def _refuse_other_sizes(protocol: Protocol, subjects: Sequence[Subject]) -> None:
@@ -200,10 +210,25 @@ def _boundaries(
         files = [one.file for one in subjects if one.file]
         beside = bool(files) and all(file.boundary == NETWORK_NMS for file in files)
         return (NETWORK_NMS if beside and subject.detects else NETWORK,)
+    if asked is None and subject.file is not None and subject.detects:
+        return (_boundary_of_protocol(subject, subject.file.boundary, protocol),)
     wanted = (asked,) if asked is not None else protocol.boundaries
     for boundary in wanted:
         _refuse_boundary(subject, boundary)
     return wanted
+
+
+def _boundary_of_protocol(subject: Subject, own: Boundary, protocol: Protocol) -> Boundary:
+    """A file has one boundary, and takes part in a protocol there."""
+    if own not in protocol.boundaries:
+        ends = "has its NMS inside" if own == NETWORK_NMS else "ends before the NMS"
+        raise UsageError(
+            f"{subject.label} {ends}: it has no row in protocol {protocol.name}",
+            got=f"a file for {own}",
+            wanted=" or ".join(protocol.boundaries),
+            next_step="leave --protocol out to time it as it is",
+        )
+    return own
 
 
 def _refuse_boundary(subject: Subject, boundary: Boundary) -> None:

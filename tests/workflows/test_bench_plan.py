@@ -132,6 +132,38 @@ def test_files_of_different_kinds_keep_their_own_boundary_and_size() -> None:
     }
 
 
+def test_a_file_takes_part_in_a_protocol_at_the_one_boundary_that_it_has() -> None:
+    write_toy(Path("inside.onnx"), nms="onnx")
+    write_toy(Path("raw.onnx"), outputs="raw")
+    plan = planned("inside.onnx", "raw.onnx", protocol="ssd-512", engines="eager")
+    reference = "ssd512-hardnet68-coco/eager"
+    assert keys(plan) == [
+        "raw.onnx/ort-fp32",
+        reference,
+        "inside.onnx/ort-fp32/network+NMS",
+        f"{reference}/network+NMS",
+    ]
+
+
+def test_a_file_that_ends_where_no_row_of_a_protocol_does_is_sent_to_no_option_that_was_not_given() -> None:
+    write_toy(Path("inside.onnx"))
+    with pytest.raises(UsageError, match="has its NMS inside: it has no row in protocol nano-320") as caught:
+        planned("inside.onnx", protocol="nano-320", size=32)
+    assert caught.value.next_step == "leave --protocol out to time it as it is"
+
+
+def test_one_file_by_two_spellings_is_named_twice() -> None:
+    write_toy(Path("toy.onnx"))
+    with pytest.raises(UsageError, match=r"named more than once: toy\.onnx and \./toy\.onnx"):
+        planned("toy.onnx", "./toy.onnx")
+
+
+def test_ratios_are_taken_to_the_first_file_however_it_was_spelt() -> None:
+    write_toy(Path("toy.onnx"))
+    plan = planned("./toy.onnx", "ssd300-hardnet-demo", engines="eager")
+    assert plan.protocol.reference == plan.protocol.networks[0] == plan.rows[0].subject.label == "toy.onnx"
+
+
 @pytest.mark.parametrize(
     ("subjects", "options", "said"),
     [
