@@ -38,7 +38,7 @@ from hardnet_deploy.bench.rivals import own_network
 from hardnet_deploy.bench.sides import BF16, FP16, TF32, Device, Side, SideError, SideFacts
 from hardnet_deploy.bench.stability import rule
 from hardnet_deploy.bench.timing import SideTiming, TimingPlan, TimingProgress, Timings
-from hardnet_deploy.bench.torch_columns import float32_mode
+from hardnet_deploy.bench.torch_precision import float32_mode
 from hardnet_deploy.bench.worker import LOADING_RUNS, in_one_sentence, load
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.bench_worker import PARTS

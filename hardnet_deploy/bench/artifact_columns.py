@@ -112,6 +112,8 @@ def _ready(
     if facts.get("nms") == "plugin-by-numpy":
         text += ", the NMS by the NumPy reference of its plugin"
     if side.kind == "tensorrt":
+        if side.boundary == END_TO_END and CUDA_GRAPH in side.options:
+            raise SideError("a plan is timed as a CUDA graph between its tensors on the device only, not end-to-end")
         engine = f"{runner.name}" + (", CUDA graph" if CUDA_GRAPH in side.options else "")
         precision = "as the plan was built"
     else:

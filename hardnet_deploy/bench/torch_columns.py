@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,10 @@ from hardnet_deploy.bench.parts import Parts
 from hardnet_deploy.bench.rival_table import is_rival
 from hardnet_deploy.bench.rivals import OWN_SOURCE, load_network
 from hardnet_deploy.bench.sides import (
-    BF16,
     CHANNELS_LAST,
     COMPILE,
     CUDA_GRAPH,
     END_TO_END,
-    FP16,
     FUSED,
     NETWORK,
     TF32,
@@ -37,15 +34,13 @@ from hardnet_deploy.bench.sides import (
     SideFacts,
 )
 from hardnet_deploy.bench.torch_detections import Decoded, Suppression, suppression
+from hardnet_deploy.bench.torch_precision import dtype_of, float32_mode, in_dtype, precision_text
 from hardnet_deploy.data.preprocess import preprocess_batch
-from hardnet_deploy.models.ssd import L2Norm
 from hardnet_deploy.specs import F32, DetectorHead, Preprocess, Thresholds, classifier_preprocess
 
 FOLDING_SIZE: Final = 64
 """Of the example that a backbone is folded on; what is folded does not depend on it."""
 Call = Callable[[Tensor], Any]
-HALVES = {FP16: torch.float16, BF16: torch.bfloat16}
-DTYPE_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +72,14 @@ def load_torch(side: Side, parts: Parts) -> Loaded:
     parameters, macs = network_size(network.module, side.size)
     inputs = inputs_for(side, network.preprocess)
     module, notes = _fused(side, network.module, parts, side.size if network.head else FOLDING_SIZE)
-    dtype = next((HALVES[option] for option in side.options if option in HALVES), torch.float32)
+    dtype = dtype_of(side)
     prepared = _Prepared(side, network, in_dtype(module, dtype), dtype)
     facts = SideFacts(
         engine=_engine(side),
         source=network.source,
         trained=network.trained,
         artifact_sha256=network.sha256,
-        precision_note=_precision(side, module, dtype),
+        precision_note=precision_text(side, module),
         boundary_text=prepared.boundary_text,
         weights_sha256=network.sha256,
         nms=prepared.nms,
@@ -112,7 +107,7 @@ class _Prepared:
             self.thresholds = side.thresholds or network.thresholds
             assert self.thresholds is not None
             module = Decoded(module, network.head)
-            self._nms = suppression(self.thresholds)
+            self._nms = suppression(self.thresholds, side.device)
             self.boundary_text = f"input tensor to detections: softmax and decoding in, NMS by {self._nms.text}"
         if side.boundary == END_TO_END:
             self.boundary_text = (
@@ -145,31 +140,41 @@ class _Prepared:
     def loaded(self, facts: SideFacts, inputs: Inputs) -> Loaded:
         """Ready to be timed by the clock that fits the device and the boundary."""
         tensors = [self._placed(torch.from_numpy(one)) for one in inputs.tensors]
+        place, network = self._replayed(tensors[0]) if self._is_captured else (self._placed, self._call)
         if self._side.boundary == END_TO_END:
             images = inputs.images
 
             def from_images(number: int) -> Any:
                 batch = torch.from_numpy(preprocess_batch(images[number % len(images)], self._preprocess))
-                return self._to_host(self._finish(self._call(self._placed(batch))))
+                return to_host(self._finish(network(place(batch))))
 
             return WallClock(facts, from_images, self._mode)
-        if self._side.device == "cpu":
-            return WallClock(facts, lambda number: self._finish(self._call(tensors[number % len(tensors)])), self._mode)
-        if CUDA_GRAPH in self._side.options and COMPILE not in self._side.options:
-            return self._captured(facts, tensors)
-        return CudaEvents(facts, lambda number: self._finish(self._call(tensors[number % len(tensors)])), self._mode)
 
-    def _captured(self, facts: SideFacts, tensors: list[Tensor]) -> Loaded:
-        held = tensors[0].clone(memory_format=torch.preserve_format)
+        def run(number: int) -> Any:
+            return self._finish(network(tensors[number % len(tensors)]))
+
+        if self._side.device == "cpu":
+            return WallClock(facts, run, self._mode)
+        if self._is_captured and len(tensors) > 1:
+            return CudaEvents(facts, run, self._mode, lambda number: place(tensors[number % len(tensors)]))
+        return CudaEvents(facts, run, self._mode)
+
+    @property
+    def _is_captured(self) -> bool:
+        """By us; ``torch.compile`` captures for itself."""
+        return CUDA_GRAPH in self._side.options and COMPILE not in self._side.options
+
+    def _replayed(self, example: Tensor) -> tuple[Call, Call]:
+        """What copies a batch to where the graph reads it, and what replays the graph on whatever lies there."""
+        held = example.clone(memory_format=torch.preserve_format)
         with self._mode():
             graph, outputs = capture(self._call, held)
 
-        def run(_number: int) -> Any:
+        def replay(_held: Tensor) -> Any:
             graph.replay()
-            return self._finish(outputs)
+            return outputs
 
-        feed = None if len(tensors) == 1 else lambda number: held.copy_(tensors[number % len(tensors)])
-        return CudaEvents(facts, run, self._mode, feed)
+        return held.copy_, replay
 
     def _placed(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._side.device, self._dtype).contiguous(memory_format=self._format)
@@ -177,10 +182,14 @@ class _Prepared:
     def _finish(self, outputs: Any) -> Any:
         return self._nms(*outputs) if self._nms else outputs
 
-    @staticmethod
-    def _to_host(outputs: Any) -> Any:
-        parts = outputs if isinstance(outputs, tuple | list) else (outputs,)
-        return [part.cpu() if isinstance(part, Tensor) else part for part in parts]
+
+def to_host(outputs: Any) -> Any:
+    """Results in the computer's memory, every tensor among them copied, however deep; waits until they are there."""
+    if isinstance(outputs, Tensor):
+        return outputs.cpu()
+    if isinstance(outputs, Mapping):
+        return {name: to_host(one) for name, one in outputs.items()}
+    return [to_host(one) for one in outputs] if isinstance(outputs, tuple | list) else outputs
 
 
 def capture(call: Call, held: Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
@@ -198,28 +207,6 @@ def capture(call: Call, held: Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
     with torch.cuda.graph(graph):
         outputs = call(held)
     return graph, outputs
-
-
-class _InFloat32(nn.Module):
-    """A float32 layer inside a half-precision network."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner.float()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(one.to(x.dtype) for one in self.inner(x.float()))
-
-
-def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network in place in ``dtype``; L2Norm stays in float32, as its squares leave float16."""
-    if dtype == torch.float32:
-        return module
-    module = module.to(dtype)
-    for path, layer in list(module.named_modules()):
-        if isinstance(layer, L2Norm):
-            module.set_submodule(path, _InFloat32(layer))
-    return module
 
 
 def _open(side: Side, parts: Parts) -> Network:
@@ -274,25 +261,6 @@ def _fused(side: Side, module: nn.Module, parts: Parts, example: int) -> tuple[n
     return folded, [left] if left else []
 
 
-@contextlib.contextmanager
-def float32_mode(*, tf32: bool) -> Iterator[None]:
-    """Inference, the fastest cuDNN algorithm for each shape, and TF32 as asked; in each turn, as sides differ."""
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32):
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-
-
 def _engine(side: Side) -> str:
     where = "CPU" if side.device == "cpu" else torch.cuda.get_device_name()
     return f"PyTorch {torch.__version__} ({where}), {', '.join(side.options) or 'eager'}"
-
-
-def _precision(side: Side, module: nn.Module, dtype: torch.dtype) -> str:
-    name = DTYPE_NAMES[dtype]
-    if dtype != torch.float32:
-        return name + (", L2Norm in float32" if any(isinstance(one, _InFloat32) for one in module.modules()) else "")
-    return name if side.device == "cpu" else f"{name}, TF32 {'on' if TF32 in side.options else 'off'}"

@@ -65,10 +65,15 @@ class Suppression:
         return self.run(boxes, scores)
 
 
-def suppression(thresholds: Thresholds) -> Suppression:
-    """NMS by torchvision's ``batched_nms`` where that works, else by the NumPy reference of EfficientNMS."""
+def suppression(thresholds: Thresholds, device: str) -> Suppression:
+    """NMS by torchvision's ``batched_nms`` where that works, else by the NumPy reference of EfficientNMS.
+
+    Args:
+        thresholds: What stays.
+        device: Of the tensors it will get, as PyTorch names it.
+    """
     limits = limits_text(thresholds)
-    batched_nms, version = _torchvision()
+    batched_nms, version = _torchvision(device)
     if batched_nms is None:
 
         def by_numpy(boxes: Tensor, scores: Tensor) -> list[Any]:
@@ -113,12 +118,14 @@ def one_image(
     return boxes[prior[kept]], values[kept], label[kept] + 1
 
 
-def _torchvision() -> tuple[Callable[..., Tensor] | None, str]:
+def _torchvision(device: str) -> tuple[Callable[..., Tensor] | None, str]:
+    """Tried on the very device: a torchvision built without CUDA works beside a PyTorch with CUDA, but on the CPU."""
     try:
         import torchvision
         from torchvision.ops import batched_nms
 
-        batched_nms(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1, dtype=torch.long), 0.5)
+        box, score = torch.zeros(1, 4, device=device), torch.zeros(1, device=device)
+        batched_nms(box, score, torch.zeros(1, dtype=torch.long, device=device), 0.5).cpu()
     except Exception:  # noqa: BLE001 - a torchvision built for another torch raises anything, at import or later
         return None, ""
     return batched_nms, str(torchvision.__version__)

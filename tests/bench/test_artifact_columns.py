@@ -167,6 +167,8 @@ def test_a_plan_is_timed_by_the_device_files_events(tmp_path: Path, monkeypatch:
             assert "score 0.03, IoU 0.45, at most 10" in loaded.facts.boundary_text
         whole = load(Side(**fixed, boundary="end-to-end"))
         assert len(whole.turn(2, warm_up_ms=0, least_warm_up=1)) == 2
+        with pytest.raises(SideError, match="not end-to-end"):
+            load(Side(**fixed, options=("cuda-graph",), boundary="end-to-end"))
         with pytest.raises(SideError, match="not 'network'"):
             load(Side(**fixed, boundary="network"))
         del loaded, whole

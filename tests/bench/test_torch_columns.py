@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from hardnet_deploy.bench import torch_columns, torch_detections
 from hardnet_deploy.bench.loaded import WallClock
 from hardnet_deploy.bench.rivals import OWN_SOURCE, own_network
 from hardnet_deploy.bench.sides import Side, SideError
-from hardnet_deploy.bench.torch_columns import capture, in_dtype, load_torch, state_sha256
+from hardnet_deploy.bench.torch_columns import capture, load_torch, state_sha256, to_host
 from hardnet_deploy.bench.torch_detections import one_image
+from hardnet_deploy.bench.torch_precision import in_dtype
 from hardnet_deploy.models import registry
 from hardnet_deploy.models.ssd import L2Norm
 from hardnet_deploy.nms.efficient import efficient_nms
@@ -171,9 +173,27 @@ def test_torchvisions_nms_keeps_what_the_reference_keeps() -> None:
 def test_the_nms_that_is_timed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Thresholds(score=0.3, iou=0.5, max_detections=15)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    found = torch_detections.suppression(limits)
+    found = torch_detections.suppression(limits, "cpu")
     assert "NumPy reference" in found.text
     assert found.kind == "numpy"
+
+
+def test_a_torchvision_that_works_on_the_cpu_alone_does_no_nms_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a fake torchvision, and PyTorch's ``meta`` pretending to be the GPU."""
+
+    def batched_nms(boxes: Tensor, *_: Any) -> Tensor:
+        if boxes.device.type != "cpu":
+            raise NotImplementedError("Could not run 'torchvision::nms' with arguments from the 'CUDA' backend")
+        return torch.zeros(1, dtype=torch.long)
+
+    fake = types.ModuleType("torchvision")
+    ops = types.ModuleType("torchvision.ops")
+    vars(fake)["__version__"], vars(ops)["batched_nms"] = "0.0+fake", batched_nms
+    monkeypatch.setitem(sys.modules, "torchvision", fake)
+    monkeypatch.setitem(sys.modules, "torchvision.ops", ops)
+    limits = Thresholds(score=0.3, iou=0.5, max_detections=15)
+    assert torch_detections.suppression(limits, "cpu").kind == "torchvision"
+    assert torch_detections.suppression(limits, "meta").kind == "numpy"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +233,89 @@ def test_the_digest_is_of_names_and_values() -> None:
 def test_a_compiled_network_computes_what_eager_does() -> None:
     expected, found = output(loaded(**BACKBONE)), output(loaded(**BACKBONE, options=("compile",)))
     assert float((found - expected).abs().max()) <= FOLDED_ERROR * float(expected.abs().max())
+
+
+class FakeOnDevice(Tensor):
+    """A tensor that pretends to lie on a GPU until ``cpu`` has copied it."""
+
+    def cpu(self, *_: Any, **__: Any) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_results_are_copied_to_the_host_however_deep_they_lie() -> None:
+    """As torchvision's NMS gives them: a list of images, of each a tuple."""
+
+    def far() -> Tensor:
+        return torch.ones(2).as_subclass(FakeOnDevice)
+
+    found = to_host([(far(), far()), ({"deep": far()}, [far()]), np.ones(2)])
+    (one, other), (named, (listed,)), array = found
+    assert [type(value) for value in (one, other, named["deep"], listed)] == [Tensor] * 4
+    assert isinstance(array, np.ndarray)
+    assert type(to_host(far())) is Tensor
+
+
+class FakeGraph:
+    """A pretended CUDA graph: a replay computes what the tensor that was captured holds by then."""
+
+    def __init__(self, call: Any, held: Tensor) -> None:
+        self.replays = 0
+        self._call, self._held = call, held
+        self.outputs = tuple(torch.zeros_like(one) for one in call(held))
+
+    def replay(self) -> None:
+        self.replays += 1
+        for kept, new in zip(self.outputs, self._call(self._held), strict=True):
+            kept.copy_(new)
+
+
+def as_pretended_gpu(**options: Any) -> Side:
+    """A side that asks for CUDA and has its tensors on the CPU."""
+    side = Side(**options, device="cuda")
+    object.__setattr__(side, "device", "cpu")
+    return side
+
+
+@pytest.mark.parametrize("boundary", ["network", "network+NMS", "end-to-end"])
+def test_a_cuda_graph_is_what_is_timed_in_every_boundary(
+    boundary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[FakeGraph] = []
+
+    def fake_capture(call: Any, held: Tensor) -> tuple[FakeGraph, Any]:
+        graphs.append(FakeGraph(call, held))
+        return graphs[-1], graphs[-1].outputs
+
+    monkeypatch.setattr(torch_columns, "capture", fake_capture)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    whole: dict[str, Any] = {**DETECTOR, "boundary": boundary, "data": str(tmp_path / "images.npy")}
+    found = load_torch(as_pretended_gpu(**whole, options=("cuda-graph",)), PARTS)
+    assert isinstance(found, WallClock)
+    assert "cuda-graph" in found.facts.engine
+    (graph,) = graphs
+    eager = loaded(**whole)
+    for number in (0, 1) if boundary == "end-to-end" else (0,):  # CUDA events alone feed what is on the device already
+        replays = graph.replays
+        outputs = output(found, number)
+        assert graph.replays == replays + 1
+        for one, other in zip(outputs, output(eager, number), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("options", [("cuda-graph",), ("cuda-graph", "fp16", "channels-last")])
+def test_a_captured_graph_takes_the_next_image_end_to_end(options: tuple[str, ...], tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    whole: dict[str, Any] = {**BACKBONE, "device": "cuda", "boundary": "end-to-end"}
+    whole["data"] = str(tmp_path / "images.npy")
+    graph, eager = loaded(**whole, options=options), loaded(**whole, options=options[1:])
+    first, second = output(graph, 0)[0].clone(), output(graph, 1)[0]
+    assert not torch.equal(first, second)
+    for found, number in ((first, 0), (second, 1)):
+        expected = output(eager, number)[0]
+        assert torch.allclose(found, expected, atol=1e-2 * float(expected.abs().max()))  # cuDNN may choose others
 
 
 @pytest.mark.needs_cuda
