@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hardnet_deploy.bench.engine_columns import EAGER
-from hardnet_deploy.bench.protocols import Protocol
+from hardnet_deploy.bench.protocols import OWN, Protocol
 from hardnet_deploy.bench.published import PublishedTime
 from hardnet_deploy.bench.sides import NETWORK, limits_text
 from hardnet_deploy.bench.stats import Statistic
@@ -34,12 +34,14 @@ class Ratios:
         self._statistic: Statistic = protocol.statistic if protocol.published else "median"
 
     def published(self, row: PlannedRow) -> PublishedTime | None:
-        """The authors' time of the row's network."""
-        return self._protocol.published.get(row.subject.network) if row.boundary == NETWORK else None
+        """The authors' time of the row's network; None beside another size, batch or boundary than theirs."""
+        theirs = (self._protocol.size, self._protocol.batch, NETWORK)
+        same = (row.subject.size, row.batch, row.boundary) == theirs
+        return self._protocol.published.get(row.subject.network) if same else None
 
     def to_reference(self, row: PlannedRow, timings: Timed, notes: list[str]) -> dict[str, Any] | None:
         """The row's time over that of the reference network; what keeps it from being compared goes to ``notes``."""
-        reference = self._reference_of(row)
+        reference = self._reference_of(row, notes)
         if reference is None or reference.key == row.key:
             return None
         one, other = self.published(row), self.published(reference)
@@ -48,9 +50,8 @@ class Ratios:
             notes.append(f"batches of {row.batch}: not compared with {reference.key}, in batches of {reference.batch}")
         else:
             measured = _over(timings.get(row.key), timings.get(reference.key), notes, self._statistic)
-            if measured and reference.subject.size != row.subject.size:
-                sizes = f"{row.subject.size} x {row.subject.size}, {reference.key} at {reference.subject.size}"
-                notes.append(f"the ratio is of different inputs: {sizes}")
+            if measured:
+                notes += _unlike(row, reference, timings)
         return {
             "reference": reference.key,
             "statistic": self._statistic,
@@ -58,17 +59,20 @@ class Ratios:
             "measured": measured,
         }
 
-    def _reference_of(self, row: PlannedRow) -> PlannedRow | None:
-        """The reference network by the same engine; where it has but one row, as a file has, that one."""
+    def _reference_of(self, row: PlannedRow, notes: list[str]) -> PlannedRow | None:
+        """The reference network by the same engine; outside a protocol, where it has but one row, that one."""
         candidates = [
             other
             for other in self._rows
             if other.subject.label == self._protocol.reference and other.boundary == row.boundary
         ]
         same = [other for other in candidates if other.column == row.column]
-        if same or len(candidates) != 1:
+        if same or not candidates:
             return same[0] if same else None
-        return candidates[0]
+        if self._protocol.name == OWN:
+            return candidates[0] if len(candidates) == 1 else None
+        notes.append(f"no ratio to {self._protocol.reference}, which has no row by {row.column} here")
+        return None
 
     def over_eager(self, row: PlannedRow, timings: Timed, notes: list[str]) -> dict[str, Any] | None:
         """How many times faster than eager PyTorch: on the same device, with the same weights and NMS limits."""
@@ -89,6 +93,8 @@ class Ratios:
             if mine.weights_sha256 is None or eager.weights_sha256 is None:
                 notes.append(f"the weights are taken for those of {other.key}: nothing here has a hash of them")
             found = _over(eager, mine, notes, "median")
+            if found is not None:
+                notes += _decoding(row, other)
             return None if found is None else {**found, "eager": other.key}
         notes += refused[:1]
         return None
@@ -106,9 +112,39 @@ def _why_not(mine: SideTiming, eager: SideTiming) -> str | None:
         return OTHER_WEIGHTS
     if mine.trained is not eager.trained or (None in hashes and mine.trained is None):
         return UNKNOWN_WEIGHTS
-    if mine.thresholds != eager.thresholds and mine.thresholds is not None and eager.thresholds is not None:
-        return f"its NMS has other limits ({limits_text(eager.thresholds)}; here {limits_text(mine.thresholds)})"
-    return None
+    limits = _other_limits(mine, eager)
+    return None if limits is None else f"its NMS has other limits ({limits})"
+
+
+def _other_limits(mine: SideTiming, other: SideTiming) -> str | None:
+    """Both NMS limits where they differ; None where they do not, or where there are none."""
+    if mine.thresholds == other.thresholds or mine.thresholds is None or other.thresholds is None:
+        return None
+    return f"{limits_text(other.thresholds)}; here {limits_text(mine.thresholds)}"
+
+
+def _unlike(row: PlannedRow, reference: PlannedRow, timings: Timed) -> Iterator[str]:
+    """What else than the network differs between two rows that a ratio is of."""
+    mine, other = timings[row.key], timings[reference.key]
+    if reference.subject.size != row.subject.size:
+        sizes = f"{row.subject.size} x {row.subject.size}, {reference.key} at {reference.subject.size}"
+        yield f"the ratio is of different inputs: {sizes}"
+    if (row.column, row.device) != (reference.column, reference.device):
+        on = [f" on {one.device}" if row.device != reference.device else "" for one in (row, reference)]
+        by = f"{row.key} is by {row.column}{on[0]}, {reference.key} by {reference.column}{on[1]}"
+        yield f"the ratio is of different engines: {by}"
+    limits = _other_limits(mine, other)
+    if limits is not None:
+        yield f"the ratio is of different NMS limits: {reference.key} has {limits}"
+    yield from _decoding(row, reference)
+
+
+def _decoding(row: PlannedRow, other: PlannedRow) -> Iterator[str]:
+    """That softmax and decoding are timed in one of two rows alone."""
+    one, two = (bool(each.subject.file and each.subject.file.decodes) for each in (row, other))
+    if one is not two and row.boundary == NETWORK:
+        with_it, without = (row, other) if one else (other, row)
+        yield f"softmax and decoding are timed in {with_it.key} and not in {without.key}"
 
 
 def _over(

@@ -16,7 +16,7 @@ from hardnet_deploy.errors import InputFileError, TargetError, UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.specs import ModelSpec, Thresholds
-from hardnet_deploy.tensor_names import DETECTION_OUTPUTS
+from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS
 from hardnet_deploy.workflows.bench_options import BenchRequest
 from hardnet_deploy.workflows.open_engine import OpenEngine, is_plan, open_engine, usual_thresholds
 from hardnet_deploy.workflows.open_plan import read_plan
@@ -37,6 +37,7 @@ class BenchFile:
         column: Which engine it is, as ``--engines`` would call it.
         boundary: What the file computes.
         batch: Images that it takes at once; None for any number.
+        decodes: Whether softmax and decoding are in it and NMS is not, as with ``--outputs boxes``.
         sha256: Of its bytes.
         trained: None where nothing is known.
         why_not: Why it cannot be timed here; None where it can.
@@ -47,6 +48,7 @@ class BenchFile:
     column: str
     boundary: Boundary
     batch: int | None
+    decodes: bool = False
     sha256: str
     trained: bool | None
     why_not: str | None
@@ -150,6 +152,7 @@ def _file(path: Path, request: BenchRequest) -> Subject:
             path=path,
             column=f"ort-{precision or 'file'}",
             boundary=boundary_of(engine.runner.outputs),
+            decodes=BOXES in engine.runner.outputs,
             batch=engine.batch,
             sha256=engine.sha256 or "",
             trained=engine.trained,
@@ -179,7 +182,8 @@ def _plan(path: Path, request: BenchRequest) -> Subject:
             pass
     except TargetError as error:
         why_not = "; ".join(filter(None, (error.what, error.got)))
-    outputs = manifest.graph.get("outputs")
+    told = manifest.graph.get("outputs")
+    outputs = told if isinstance(told, list | tuple) else DETECTION_OUTPUTS
     return _of_file(
         path,
         manifest,
@@ -190,7 +194,8 @@ def _plan(path: Path, request: BenchRequest) -> Subject:
         file=BenchFile(
             path=path,
             column=f"trt-{_precision(manifest) or 'file'}",
-            boundary=boundary_of(outputs if isinstance(outputs, list | tuple) else DETECTION_OUTPUTS),
+            boundary=boundary_of(outputs),
+            decodes=BOXES in outputs,
             batch=batch,
             sha256=artifact.sha256,
             trained=manifest.trained,
