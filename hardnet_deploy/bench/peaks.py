@@ -103,7 +103,14 @@ DEVICES: Final[Mapping[str, Device]] = {
 """Of data sheets, by name."""
 
 
+_CALLED: Final[Mapping[tuple[str, ...], str]] = {("gtx", "1080", "ti"): "gtx-1080ti", ("h200",): "h200"}
+"""Words of the name that a driver gives a GPU, to its row. The SXM card calls itself ``NVIDIA H200``; an ``H200 NVL``
+and a ``GH200`` are others, with other rates."""
+_MAKER: Final = ("nvidia", "geforce")
+
+
 def device_of_gpu(name: str) -> Device | None:
-    """The row for the GPU that calls itself ``name``; None where its peaks are not known here."""
-    known = {"1080 ti": "gtx-1080ti", "h200": "h200"}
-    return next((DEVICES[row] for words, row in known.items() if words in name.lower()), None)
+    """The row for the GPU that calls itself ``name``, every word of it but the maker's; None for any other."""
+    words = tuple(word for word in name.lower().split() if word not in _MAKER)
+    row = _CALLED.get(words)
+    return None if row is None else DEVICES[row]

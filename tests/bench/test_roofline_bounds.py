@@ -141,7 +141,15 @@ def test_the_peaks_of_data_sheets_have_sources_and_hold_together() -> None:
 def test_a_gpu_is_known_by_what_its_driver_calls_it() -> None:
     assert device_of_gpu("NVIDIA GeForce GTX 1080 Ti") is DEVICES["gtx-1080ti"]
     assert device_of_gpu("NVIDIA H200") is DEVICES["h200"]
-    assert device_of_gpu("NVIDIA GeForce GTX 1080") is None
+    assert device_of_gpu("GeForce GTX 1080 Ti") is DEVICES["gtx-1080ti"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NVIDIA GeForce GTX 1080", "NVIDIA GH200 480GB", "NVIDIA H200 NVL", "NVIDIA H200 MIG 1g.18gb", "NVIDIA", ""],
+)
+def test_a_gpu_of_another_name_has_no_peaks(name: str) -> None:
+    assert device_of_gpu(name) is None
 
 
 def test_this_machine_is_measured_with_its_threads_said(monkeypatch: pytest.MonkeyPatch) -> None:
