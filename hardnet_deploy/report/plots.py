@@ -16,6 +16,7 @@ LETTER: Final = 7.4  # width of one, about
 GAP: Final = 11.0  # from a mark to its label
 LEAST: Final = 1e-12  # on a logarithmic axis: nothing that was measured lies beyond these two
 MOST: Final = 1e12
+LEAST_SPAN: Final = 1e-5  # of the larger end: what is closer is one value to the six digits of a tick's text
 Shape = Literal["circle", "square", "diamond", "cross"]
 
 
@@ -57,15 +58,16 @@ def shortened(label: str) -> str:
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
-    """Round numbers from at most ``low`` to at least ``high``, about ``wanted`` of them."""
-    if high <= low:
-        pad = abs(low) * 0.05 or 1.0
+    """Round numbers from at most ``low`` to at least ``high``, about ``wanted`` of them; around both where they meet."""
+    largest = max(abs(low), abs(high))
+    if high - low < max(LEAST_SPAN * largest, LEAST):
+        pad = 0.05 * largest if 0.05 * largest > LEAST else 1.0
         low, high = low - pad, high + pad
     raw = (high - low) / wanted
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(unit * power for unit in (1, 2, 2.5, 5, 10) if unit * power >= raw * 0.999)
+    exponent = math.floor(math.log10(raw))
+    step = next(unit * 10.0**exponent for unit in (1, 2, 2.5, 5, 10) if unit * 10.0**exponent >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(place * step, 12) for place in range(first, last + 1))
+    return tuple(round(place * step, 2 - exponent) for place in range(first, last + 1))
 
 
 def is_plottable(value: float) -> bool:

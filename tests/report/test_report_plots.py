@@ -28,6 +28,19 @@ def test_ticks_are_round_and_enclose_the_values(low: float, high: float) -> None
     assert any(math.isclose(lead, round_one) for round_one in (1, 2, 2.5, 5))
 
 
+@pytest.mark.parametrize("apart", [0.0, 1.6e-16, 1e-13, 3e-12, 1e-9, 1e-7])
+@pytest.mark.parametrize("low", [0.6889, 0.0, 1.0, -40.0, 1e12])
+def test_values_that_nearly_meet_have_an_axis_around_them_whose_texts_differ(low: float, apart: float) -> None:
+    ticks = nice_ticks(low, low + apart)
+    assert ticks[0] <= low <= low + apart <= ticks[-1]
+    assert len({f"{one:g}" for one in ticks}) == len(ticks) >= 3
+
+
+def test_engines_whose_map_differs_by_a_rounding_are_drawn() -> None:
+    points = [Point(x=10, y=0.6889, label="a"), Point(x=20, y=0.6889 + 1.2e-16, label="b")]
+    assert inside(scatter(points, **TEXT))
+
+
 def test_powers_enclose_the_values() -> None:
     assert power_ticks(0.3, 200) == (0.1, 1.0, 10.0, 100.0, 1000.0)
 
