@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hardnet_deploy.bench.inputs import MOST_BATCHES
 from hardnet_deploy.bench.sides import RANDOM
 from hardnet_deploy.data.image_lists import MEASURED_ON, open_images
 from hardnet_deploy.data.images import load_image
@@ -34,13 +35,25 @@ class BenchData:
         text: In words, for the document.
         side: For :class:`~hardnet_deploy.bench.sides.Side`: ``random`` or a file.
         images: [M, H, W, 3] uint8, RGB, all scaled to the first one's size; None for random pixels.
+        distinct: How many of them there are before they are repeated to fill a batch.
         notes: What the user should know.
     """
 
     text: str
     side: str
     images: U8 | None
+    distinct: int = 0
     notes: tuple[str, ...]
+
+    def repeated(self, batch: int) -> str | None:
+        """What a row is fed with where images are repeated for it, in words; None where none are."""
+        if self.images is None:
+            return None
+        batches = min(len(self.images) // batch, MOST_BATCHES)
+        if batches * batch <= self.distinct:
+            return None
+        filled = f"batches of {batch}" if batches == 1 else f"{batches} batches of {batch}, in turn"
+        return f"{self.distinct} image{'' if self.distinct == 1 else 's'}, repeated to {filled}"
 
     def inputs(self, preprocess: Preprocess, batch: int) -> Iterator[F32]:
         """Network inputs [batch, 3, S, S] to measure INT8 ranges on: of what is timed."""
@@ -94,6 +107,7 @@ def read_bench_data(text: str, folder: Path, *, batch: int, progress: Progress) 
         text=f"{chosen.name}, scaled to {width} x {height} (digest {chosen.digest[:12]})",
         side=str(path),
         images=stacked,
+        distinct=len(images),
         notes=chosen.notes,
     )
 

@@ -27,12 +27,14 @@ class Prepared:
         why_not: By key: why a row cannot be timed after all.
         notes: By key: what belongs beside a row's times.
         sources: By key: where the network of a file comes from that was made for this run.
+        repeated: By key: what a row is fed with where images are repeated to fill its batches, in words.
     """
 
     sides: dict[str, Side] = field(default_factory=dict)
     why_not: dict[str, str] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -74,6 +76,9 @@ def prepare(
             made.why_not[row.key] = _one_line(error)
             continue
         made.notes[row.key] = notes
+        repeated = data.repeated(row.batch)
+        if repeated is not None:
+            made.repeated[row.key] = repeated
         if artifact is not None and row.subject.file is None:
             made.sources[row.key] = maker.sources[row.subject.label]
         made.sides[row.key] = _side(row, plan, data, artifact, code_line=code_line, trust=trust)

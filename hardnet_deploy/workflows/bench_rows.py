@@ -72,7 +72,7 @@ class RowMaker:
             "nms_candidates": timing.nms_candidates if timing else None,
             "size": subject.size,
             "batch": row.batch,
-            "input": next((text[len(FED) :] for text in told if text.startswith(FED)), None),
+            "input": self._input(row, told),
             "device": timing.side.device if timing and summary else None,
             "provenance": MEASURED_HERE if summary else self._why_not(row, timing),
             "published": published.as_dict() if published else None,
@@ -101,6 +101,11 @@ class RowMaker:
             yield from _untrained_nms(timing)
             if timing.problem and timing.rounds_ms:
                 yield f"{ENDED_EARLY}{timing.problem}"
+
+    def _input(self, row: PlannedRow, told: Sequence[str]) -> str | None:
+        """What the side says it was fed with; it does not know of images that are repeated."""
+        fed = next((text[len(FED) :] for text in told if text.startswith(FED)), None)
+        return None if fed is None else self._prepared.repeated.get(row.key, fed)
 
     def _artifact(self, row: PlannedRow, timing: SideTiming | None) -> dict[str, Any] | None:
         file = row.subject.file

@@ -146,6 +146,18 @@ def test_images_of_a_folder_are_scaled_to_the_first_and_repeated_to_fill_a_batch
     assert {one.shape for one in inputs} == {(2, 3, 32, 32)}
 
 
+def test_repeated_images_are_counted_once() -> None:
+    Path("images").mkdir()
+    for name, colour in (("a", RED), ("b", BLUE), ("c", (0, 255, 0))):
+        save_image(Path(f"images/{name}.png"), colour, (8, 6))
+    data = fed_with("images", batch=4)
+    assert data.repeated(4) == "3 images, repeated to batches of 4"
+    assert data.repeated(2) == "3 images, repeated to 2 batches of 2, in turn"
+    assert data.repeated(3) is None
+    assert fed_with("images", batch=3).repeated(1) is None
+    assert fed_with("random", batch=4).repeated(4) is None
+
+
 def test_random_pixels_are_the_same_every_time_and_no_file() -> None:
     one, other = fed_with("random"), fed_with("random")
     assert one == other

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from device_reports import report, write
 from made_up_bench import LAPTOP, ROUNDS, RUNS, MadeUpTimings
-from tiny_detector import write_toy
+from tiny_detector import BLUE, save_image, write_toy
 
 from hardnet_deploy.bench.document import check_bench, read_bench
 from hardnet_deploy.errors import InputFileError, OutputFileError, TargetError, UnstableTimingError
@@ -67,6 +67,18 @@ def test_the_gain_over_eager_is_how_many_times_faster_in_the_same_run(timings: M
     rows = by_key(benched("hardnet68", engines="eager,fused"))
     assert rows["hardnet68/fused"]["gain_over_eager"]["ratio"] == pytest.approx(4.0)
     assert rows["hardnet68/eager"]["gain_over_eager"] is None
+
+
+def test_a_row_says_that_images_were_repeated_to_fill_its_batch(timings: MadeUpTimings) -> None:
+    """What is timed finds four images in its file."""
+    Path("images").mkdir()
+    for name in ("a", "b", "c"):
+        save_image(Path(f"images/{name}.png"), BLUE, (8, 6))
+    timings.changes = {"hardnet68/eager": {"notes": ("fed with 4 images in turn",)}}
+    rows = by_key(benched("hardnet68", engines="eager", data="images", batch=4))
+    assert rows["hardnet68/eager"]["input"] == "3 images, repeated to batches of 4"
+    rows = by_key(benched("hardnet68", engines="eager", batch=4))
+    assert rows["hardnet68/eager"]["input"] == "4 images in turn"
 
 
 def test_what_cannot_run_here_has_a_row_with_the_published_time_and_no_measured_one(timings: MadeUpTimings) -> None:
