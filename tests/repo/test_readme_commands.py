@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,6 @@ def run_on_its_board(words: list[str], folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, copied_runner(kit) as runner, simulated(patch, *BOARDS[kit.name]):
         ended = runner.main([*words[1:], "--kit", str(kit), "--allow-unstable"])
         assert ended in (UNTRAINED_MAY_FAIL if kit.name in INT8_KITS else (0,))
-    shutil.copy(kit / "report.json", folder / "report.json")
 
 
 @pytest.mark.slow

@@ -118,6 +118,20 @@ def test_every_option_in_the_readme_exists() -> None:
         assert named <= known | {"--help"}, line
 
 
+def test_every_option_named_alone_in_the_readme_exists() -> None:
+    commands = typer.main.get_command(app).commands.values()
+    known = {
+        name
+        for command in commands
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    spans = [span for span in _readme_code().splitlines() if span.startswith("-")]
+    assert len(spans) > 10
+    for span in spans:
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", span)) <= known | {"--help"}, span
+
+
 def test_the_changelog_has_a_place_for_the_next_line() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(r"^## \[?Unreleased\]?", text, flags=re.MULTILINE)
