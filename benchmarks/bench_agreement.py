@@ -11,24 +11,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hardnet_deploy.bench.conditions import BUSY_LOAD
 from hardnet_deploy.bench.document import read_bench
 
 WIDEST = 0.10
 """Of a ratio: a wider interval overlaps with anything and shows nothing."""
 BAR = 0.95
+MOST_WAITS, WAIT_S = 60, 5
 RATIOS = ("gain_over_eager", "ratio_to_reference")
 
 
 def run(words: list[str], document: Path) -> dict[str, Any]:
     """One ``bench --quick``, in a process of its own."""
     command = [sys.executable, "-m", "hardnet_deploy", "bench", *words, "--allow-unstable"]
+    wait_until_idle()
     subprocess.run([*command, "--save", str(document)], check=True, stdout=subprocess.DEVNULL)
     return read_bench(document)
 
@@ -64,10 +69,17 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any
     return compared
 
 
-def about(document: dict[str, Any]) -> dict[str, Any]:
-    """What the record keeps of a run: everything but the single times."""
-    rows = [{key: value for key, value in row.items() if key != "rounds_ms"} for row in document["rows"]]
-    return {**document, "rows": rows}
+def unsettled(document: dict[str, Any]) -> list[str]:
+    """Keys of the rows that a run without ``--allow-unstable`` would have ended with exit 7 for."""
+    return [row["key"] for row in document["rows"] if row["measured"] and not row["measured"]["stable"]]
+
+
+def wait_until_idle() -> None:
+    """Until the load average has forgotten the run before, which would be taken for somebody else's work."""
+    for _ in range(MOST_WAITS):
+        if os.getloadavg()[0] < BUSY_LOAD * (os.cpu_count() or 1) / 2:
+            return
+        time.sleep(WAIT_S)
 
 
 def main() -> None:
@@ -80,7 +92,7 @@ def main() -> None:
     if options.threads is not None:
         words += ["--threads", str(options.threads)]
     with tempfile.TemporaryDirectory() as name:
-        documents = [run(words, Path(name) / f"{number}.json") for number in (1, 2)]
+        documents = [run(words, Path(name) / f"run{number}.json") for number in (1, 2)]
     compared = compare(*documents)
     counted = [one for one in compared if one["counts"]]
     share = sum(one["overlap"] for one in counted) / len(counted) if counted else None
@@ -100,8 +112,9 @@ def main() -> None:
         "counted": len(counted),
         "too_wide": len(compared) - len(counted),
         "passed": passed,
+        "unsettled": [unsettled(document) for document in documents],
         "compared": compared,
-        "runs": [about(document) for document in documents],
+        "runs": documents,
     }
     if options.save:
         options.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
