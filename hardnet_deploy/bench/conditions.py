@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hardnet_deploy.bench.gpu_state import Command, read_gpu, run_command
+from hardnet_deploy.bench.gpu_state import Command, GpuReader, held_back_between, run_command
 
 PACKAGES: Final = ("torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "tensorrt")
 Read = Callable[[str], "str | None"]
@@ -53,6 +53,7 @@ class ConditionWatch:
         read: Of /proc and /sys.
         command: Runs nvidia-smi or tegrastats.
         load_before: Load averages from before the caller put any on the machine itself; None: those of the first look.
+        on_gpu: A GPU is timed, whether or not anything here can see it.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class ConditionWatch:
         read: Read = read_text,
         command: Command = run_command,
         load_before: Sequence[float] | None = None,
+        on_gpu: bool = False,
     ) -> None:
-        self._machine, self._threads, self._read, self._command = dict(machine), threads, read, command
+        self._machine, self._threads, self._read = dict(machine), threads, read
+        self._gpu, self._on_gpu = GpuReader(command), on_gpu
         self._load_before = load_before
         self._samples: list[dict[str, Any]] = []
         self._ticks: list[tuple[int, int] | None] = []
@@ -72,7 +75,7 @@ class ConditionWatch:
 
     def sample(self) -> None:
         """Look once: before anything is prepared, after each round (it costs milliseconds) and at the end."""
-        gpu = None if self._has_gpu is False else read_gpu(self._command)
+        gpu = None if self._has_gpu is False else self._gpu.read()
         self._has_gpu = gpu is not None
         self._samples.append(
             {
@@ -92,8 +95,9 @@ class ConditionWatch:
         Returns:
             ``machine``, ``threads``, ``before`` and ``after`` (the first and the last look, or None), ``samples`` (how
             many), ``hottest_c``, ``slowest_clock_mhz`` and ``gpu_slowest_clock_mhz`` over all of them, ``throttled``
-            (None where nothing tells), ``steal_percent`` (time that a hypervisor gave to others), and ``load`` (a
-            sentence where the machine was at work before anything was prepared, else None).
+            (None where nothing tells, and where a GPU is there that does not tell), ``steal_percent`` (time that a
+            hypervisor gave to others), and ``load`` (a sentence where the machine was at work before anything was
+            prepared, else None).
         """
         samples = self._samples
         clocks = [one["clock_mhz"] for one in samples if one["clock_mhz"] is not None]
@@ -115,9 +119,12 @@ class ConditionWatch:
 
     def _throttled(self) -> bool | None:
         counts = [one["throttle_count"] for one in self._samples if one["throttle_count"] is not None]
-        held = [one["gpu"]["held_back"] for one in self._samples if one["gpu"] and one["gpu"]["held_back"] is not None]
-        known = [*([counts[-1] > counts[0]] if len(counts) > 1 else []), *held]
-        return any(known) if known else None
+        told: list[bool | None] = [counts[-1] > counts[0]] if len(counts) > 1 else []
+        if self._on_gpu or self._gpu.seen:
+            told.append(held_back_between([one["gpu"] for one in self._samples]))
+        if True in told:
+            return True
+        return None if None in told or not told else False
 
     def _steal_percent(self) -> float | None:
         known = [ticks for ticks in self._ticks if ticks is not None]
