@@ -9,6 +9,7 @@ import typer
 
 from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, Trust, emit_json, guarded, note
+from hardnet_deploy.cli.model_options import Classes
 from hardnet_deploy.errors import InputFileError
 
 
@@ -26,6 +27,7 @@ def detect(
     code_line: Annotated[
         str, typer.Option("--code-line", help="For MODEL=CHECKPOINT: pingolh or lzx1413.")
     ] = "pingolh",
+    classes: Classes = None,
     trust: Trust = False,
     json: Json = False,
     debug: Debug = False,
@@ -38,7 +40,7 @@ def detect(
 
     del json, debug  # the result is JSON with and without --json
     pictures = picture_paths(images, output_dir) if picture else {}
-    opened = open_engine(engine, trust=trust, code_line=code_line)
+    opened = open_engine(engine, trust=trust, code_line=code_line, classes=classes)
     remark = "; ".join(filter(None, (UNTRAINED if opened.trained is False else None, opened.warning)))
     if remark:
         note(f"warning: {engine}: {remark}")

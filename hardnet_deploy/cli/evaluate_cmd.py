@@ -11,6 +11,7 @@ import typer
 
 from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
+from hardnet_deploy.cli.model_options import Classes
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.evaluate import ClassScore, Evaluation
@@ -58,6 +59,7 @@ def evaluate(
     code_line: Annotated[
         str, typer.Option("--code-line", help="For MODEL=CHECKPOINT: pingolh or lzx1413.")
     ] = "pingolh",
+    classes: Classes = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result as JSON to this file.")
     ] = None,
@@ -66,12 +68,11 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure mean average precision on labelled images: COCO's twelve numbers, or VOC07 and VOC12."""
-    from hardnet_deploy.files import refuse_unwritable
+    from hardnet_deploy.workflows.document_files import refuse_outputs
     from hardnet_deploy.workflows.evaluate import RUNNING, EvaluateRequest, run_evaluate
 
     del debug
-    if output is not None:
-        refuse_unwritable(output)
+    refuse_outputs({"-o": output}, filter(None, (classes,)))
     request = EvaluateRequest(
         engine=engine,
         data=data,
@@ -83,6 +84,7 @@ def evaluate(
         resume=resume,
         skip_unreadable=skip_unreadable,
         code_line=code_line,
+        classes=classes,
         trust=trust,
     )
     kept = 0

@@ -9,6 +9,7 @@ import typer
 
 from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
+from hardnet_deploy.cli.model_options import Classes
 
 GATE = "What must hold"
 
@@ -50,6 +51,7 @@ def parity(
     code_line: Annotated[
         str, typer.Option("--code-line", help="For MODEL=CHECKPOINT: pingolh or lzx1413.")
     ] = "pingolh",
+    classes: Classes = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result as JSON to this file.")
     ] = None,
@@ -78,6 +80,7 @@ def parity(
         output=output,
         trust=trust,
         code_line=code_line,
+        classes=classes,
         allow_other_thresholds=allow_other_thresholds,
     )
     with counting() as progress:

@@ -12,6 +12,7 @@ import typer
 from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
+from hardnet_deploy.cli.model_options import Classes
 
 if TYPE_CHECKING:
     from hardnet_deploy.workflows.profile_result import ProfileResult
@@ -41,6 +42,7 @@ def profile(
     kit: Annotated[
         Path | None, typer.Option("--kit", help="The kit that the engine was built from.", rich_help_panel=IMPORT)
     ] = None,
+    classes: Classes = None,
     top: Top = 15,
     csv: Csv = None,
     picture: Picture = None,
@@ -61,6 +63,7 @@ def profile(
         trtexec_profile=trtexec_profile,
         layer_info=layer_info,
         kit=kit,
+        classes=classes,
         output=output,
         csv=csv,
         picture=picture,

@@ -41,7 +41,8 @@ def refuse_unknown_classes(used: Iterable[str], class_names: tuple[str, ...], *,
             f"{source} has objects of {len(unknown)} classes that the model does not have: {named(unknown)}",
             got=f"{total} classes in the data",
             wanted=f"among the {len(class_names) - 1} classes of the model: {named(class_names[1:])}",
-            next_step="name a model that was trained for these classes, or data of the model's classes",
+            next_step="name a model that was trained for these classes, where they are a checkpoint's own with "
+            "--classes FILE, or data of the model's classes",
         )
 
 

@@ -55,10 +55,15 @@ def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], *, name: str
         if found
     ]
     fitting = models_that_fit(state)
+    classes = None if missing or unexpected else _classes_of_heads(wanted, got)
     if fitting:
         next_step = f"these weights fit {' and '.join(fitting)}: name that model"
-    elif reshaped and not missing and not unexpected and all(entry.startswith("conf.") for entry in reshaped):
-        next_step = "only the class heads differ: export it with your own class list, --classes FILE"
+        next_step += f", or name {classes} classes of your own with --classes FILE" if classes else ""
+    elif classes:
+        next_step = (
+            f"only the class heads differ, which are of {classes} classes and background: name these with --classes "
+            "FILE, a name a line; a command that has no --classes takes a file that was exported with it"
+        )
     else:
         next_step = "these weights fit no model that `hardnet-deploy models` lists; check where they come from"
     raise CheckpointError(
@@ -67,6 +72,23 @@ def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], *, name: str
         wanted=f"the {len(wanted)} keys of {name}",
         next_step=next_step,
     )
+
+
+def _classes_of_heads(wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Classes, without background, of weights that differ in the class heads alone; None for any other difference.
+
+    A default box has the four sides of its location and a score for each class, so the location heads, which are the
+    same, tell how many boxes the class heads are for.
+    """
+    reshaped = [key for key, shape in wanted.items() if got[key] != shape]
+    found = set()
+    for key in reshaped:
+        kind, _, place = key.partition(".")
+        boxes = got[f"loc.{place}"][0] // 4 if kind == "conf" and got[key] else 0
+        if not boxes or got[key][0] % boxes or got[key][1:] != wanted[key][1:]:
+            return None
+        found.add(got[key][0] // boxes - 1)
+    return found.pop() if len(found) == 1 and min(found) >= 1 else None
 
 
 def load_checkpoint(

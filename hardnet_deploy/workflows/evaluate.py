@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.artifacts import UNTRAINED
@@ -48,6 +49,7 @@ class EvaluateRequest:
         resume: Keep an interrupted run and continue it.
         skip_unreadable: Count images that cannot be read instead of stopping.
         code_line: Of a checkpoint.
+        classes: File with the class names of a checkpoint; None for the usual ones.
         trust: Take an artifact whose manifest is missing or disagrees.
     """
 
@@ -61,6 +63,7 @@ class EvaluateRequest:
     resume: bool = True
     skip_unreadable: bool = False
     code_line: str = registry.CODE_LINES[0]
+    classes: Path | None = None
     trust: bool = False
 
     def command(self) -> list[str]:
@@ -73,6 +76,7 @@ class EvaluateRequest:
             "--batch": self.batch,
             "--skip-unreadable": self.skip_unreadable,
             "--code-line": None if self.code_line == registry.CODE_LINES[0] else self.code_line,
+            "--classes": self.classes,
             "--trust": self.trust,
         }
         return spelled("evaluate", [self.engine], options)
@@ -163,7 +167,7 @@ def run_evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
         InputFileError: Data, an image or an engine that cannot be used.
         ArtifactMismatchError, CheckpointError: See :func:`~hardnet_deploy.workflows.open_engine.open_engine`.
     """
-    engine = open_engine(request.engine, trust=request.trust, code_line=request.code_line)
+    engine = open_engine(request.engine, trust=request.trust, code_line=request.code_line, classes=request.classes)
     if engine.head is None:
         raise UsageError(f"{engine.label} is a backbone: it has no boxes", next_step="name an SSD model or its export")
     dataset = open_data(

@@ -26,13 +26,14 @@ from hardnet_deploy.runners.base import Runner
 from hardnet_deploy.specs import DetectorHead, ModelSpec, Preprocess, Thresholds
 from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.tensor_names import CONF, SCORES
-from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, UPSTREAM_IOU
+from hardnet_deploy.workflows.export_options import EVAL_SCORE, MAX_DETECTIONS, UPSTREAM_IOU, read_classes
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
 
 PLAN_SUFFIXES: Final = frozenset({".engine", ".plan", ".trt"})
+CLASSES_OF_FILES: Final = "--classes is for MODEL=CHECKPOINT of a detector; a file has its class names in its manifest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +92,20 @@ class OpenEngine:
         }
 
 
-def open_engine(text: str, *, trust: bool = False, code_line: str = registry.CODE_LINES[0]) -> OpenEngine:
+def open_engine(
+    text: str, *, trust: bool = False, code_line: str = registry.CODE_LINES[0], classes: Path | None = None
+) -> OpenEngine:
     """Open an artifact file, a model, or a model with a checkpoint.
 
     Args:
         text: A path, ``MODEL``, or ``MODEL=CHECKPOINT``.
         trust: Take an artifact whose manifest is missing or disagrees.
         code_line: Which repository trained a checkpoint given as ``MODEL=CHECKPOINT``.
+        classes: File with a model's own class names; None for those that its checkpoint names, or the usual ones.
 
     Raises:
-        UsageError: No such file and no such model, ``MODEL=`` without a checkpoint, or a code line for a file.
+        UsageError: No such file and no such model, ``MODEL=`` without a checkpoint, a code line or classes for a file,
+            a class list that cannot be.
         InputFileError: A file that cannot be read, or is no ONNX model that runs here, whatever its manifest says.
         ArtifactMismatchError: A file whose manifest is missing, unreadable or of another file; a TensorRT plan that was
             not built on this machine, unless ``trust`` takes it.
@@ -115,7 +120,7 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
                 wanted=f"{name}=CHECKPOINT.pth, or {name} alone for the weights it comes with",
             )
         checkpoint = Path(weights) if weights else None
-        return _open_model(text, _with_trained_classes(registry.get(name), checkpoint), checkpoint, code_line)
+        return _open_model(text, _with_own_names(registry.get(name), checkpoint, classes), checkpoint, code_line)
     if not os.path.lexists(text) and (equals or not Path(text).suffix):
         close = difflib.get_close_matches(name, registry.MODELS, n=1)
         raise UsageError(
@@ -125,11 +130,23 @@ def open_engine(text: str, *, trust: bool = False, code_line: str = registry.COD
         )
     if code_line != registry.CODE_LINES[0]:
         raise UsageError("--code-line is for MODEL=CHECKPOINT; a file has it in its graph", next_step="drop it")
+    if classes is not None:
+        raise UsageError(CLASSES_OF_FILES, got=text, next_step="drop it")
     if is_plan(Path(text)):
         from hardnet_deploy.workflows.open_plan import open_plan
 
         return open_plan(Path(text), trust=trust)
     return _open_onnx(Path(text), trust=trust)
+
+
+def names_model(text: str) -> bool:
+    """True for ``MODEL`` and ``MODEL=CHECKPOINT``, as :func:`open_engine` reads them."""
+    return text.partition("=")[0] in registry.MODELS
+
+
+def names_detector(text: str) -> bool:
+    """The same, where the model is a detector."""
+    return names_model(text) and registry.get(text.partition("=")[0]).is_detector
 
 
 def is_plan(path: Path) -> bool:
@@ -172,8 +189,10 @@ def _open_model(label: str, spec: ModelSpec, weights: Path | None, code_line: st
     )
 
 
-def _with_trained_classes(spec: ModelSpec, checkpoint: Path | None) -> ModelSpec:
-    """The model with the classes that the checkpoint says it was trained on; most say nothing."""
+def _with_own_names(spec: ModelSpec, checkpoint: Path | None, classes: Path | None) -> ModelSpec:
+    """The model with the user's classes, else with those that the checkpoint says it was trained on, if it does."""
+    if classes is not None:
+        return registry.with_classes(spec, read_classes(classes))
     if checkpoint is None or not spec.is_detector:
         return spec
     from hardnet_deploy.models.checkpoint_files import read_checkpoint

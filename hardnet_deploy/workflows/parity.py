@@ -19,9 +19,10 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.nms.efficient import SMALLEST_SCORE_THRESHOLD
 from hardnet_deploy.nms.matching import DetectionSet
 from hardnet_deploy.workflows.judged_apart import refuse_images_it_was_made_with
+from hardnet_deploy.workflows.open_engine import names_model
 from hardnet_deploy.workflows.parity_comparable import common_thresholds, differences, other_thresholds
 from hardnet_deploy.workflows.parity_metric import MetricParity, compare_metric
-from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request, names_model
+from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request
 from hardnet_deploy.workflows.parity_pictures import refuse_overwriting, save_pictures
 from hardnet_deploy.workflows.parity_result import Failure, ParityResult
 from hardnet_deploy.workflows.parity_run import COMMON, OWN, UPSTREAM, SideDetections, run_side
@@ -55,7 +56,7 @@ def run_parity(request: ParityRequest, progress: Progress) -> ParityResult:
         for number, text in enumerate((request.reference, request.candidate)):
             progress(f"opening {text}", number, 2)
             code_line = request.code_line if names_model(text) else registry.CODE_LINES[0]
-            sides.append(open_side(text, trust=request.trust, code_line=code_line))
+            sides.append(open_side(text, trust=request.trust, code_line=code_line, classes=request.classes))
             stack.enter_context(sides[-1].engine.runner)
         reference, candidate = sides
         return _compare(request, reference, candidate, progress)

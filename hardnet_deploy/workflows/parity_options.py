@@ -12,6 +12,7 @@ from hardnet_deploy.errors import UsageError
 from hardnet_deploy.evaluate.bootstrap import RESAMPLES, SEED, DropType
 from hardnet_deploy.files import refuse_unwritable
 from hardnet_deploy.models import registry
+from hardnet_deploy.workflows.open_engine import CLASSES_OF_FILES, names_detector, names_model
 from hardnet_deploy.workflows.post_process import Postprocess
 
 TENSOR_IMAGES: Final = 8
@@ -38,6 +39,7 @@ class ParityRequest:
         output: JSON file for the result, or None.
         trust: Take artifacts without a manifest, or changed since.
         code_line: Which repository trained the checkpoints of ``MODEL=CHECKPOINT``.
+        classes: File with the class names of every detector among them; None for the usual ones.
         allow_other_thresholds: Compare although the two sides' NMS have other thresholds.
     """
 
@@ -55,6 +57,7 @@ class ParityRequest:
     output: Path | None = None
     trust: bool = False
     code_line: str = registry.CODE_LINES[0]
+    classes: Path | None = None
     allow_other_thresholds: bool = False
 
     @property
@@ -83,21 +86,18 @@ def check_request(request: ParityRequest) -> None:
         raise UsageError(f"unknown code line '{request.code_line}'", wanted=" or ".join(registry.CODE_LINES))
     if request.code_line != registry.CODE_LINES[0] and not any(names_model(side) for side in sides):
         raise UsageError("--code-line is for MODEL=CHECKPOINT; a file has it in its graph", next_step="drop it")
+    if request.classes is not None and not any(names_detector(side) for side in sides):
+        raise UsageError(CLASSES_OF_FILES, got=" and ".join(sides), next_step="drop it")
     if request.output is not None:
         refuse_unwritable(request.output)
-        for side in sides:
-            for read in (Path(side), manifest_path(Path(side)) if Path(side).name else Path(side)):
-                if os.path.realpath(read) == os.path.realpath(request.output):
-                    raise UsageError(
-                        f"-o {request.output} would overwrite {read}, which it reads", next_step="choose another -o"
-                    )
+        files = [*map(Path, sides), *(manifest_path(Path(side)) for side in sides if Path(side).name)]
+        for read in (*files, *filter(None, (request.classes,))):
+            if os.path.realpath(read) == os.path.realpath(request.output):
+                raise UsageError(
+                    f"-o {request.output} would overwrite {read}, which it reads", next_step="choose another -o"
+                )
     if request.pictures is not None:
         refuse_unwritable(request.pictures / "worst-01.png")
-
-
-def names_model(text: str) -> bool:
-    """True for ``MODEL`` and ``MODEL=CHECKPOINT``, as ``open_engine`` reads them."""
-    return text.partition("=")[0] in registry.MODELS
 
 
 def _never_nothing(name: str) -> str | None:

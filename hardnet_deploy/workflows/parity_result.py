@@ -166,6 +166,7 @@ def command_of(request: ParityRequest) -> list[str]:
         "--seed": request.seed,
         "--pictures": request.pictures,
         "--code-line": None if request.code_line == registry.CODE_LINES[0] else request.code_line,
+        "--classes": request.classes,
         "--output": request.output,
         "--trust": request.trust,
     }

@@ -22,8 +22,7 @@ from hardnet_deploy.runners.base import Arrays
 from hardnet_deploy.specs import F32, DetectorHead
 from hardnet_deploy.targets import TARGETS
 from hardnet_deploy.tensor_names import BOXES, CONF, LOC, LOGITS, SCORES
-from hardnet_deploy.workflows.open_engine import OpenEngine, open_engine
-from hardnet_deploy.workflows.parity_options import names_model
+from hardnet_deploy.workflows.open_engine import OpenEngine, names_detector, names_model, open_engine
 
 NETWORK_OUTPUTS: Final = (LOC, CONF, LOGITS)
 DECODED: Final = (BOXES, SCORES)
@@ -79,27 +78,28 @@ def decoded(values: Arrays, head: DetectorHead | None) -> Arrays:
         return {BOXES: decode_boxes(values[LOC], head.priors(), head.variances), SCORES: softmax(values[CONF])}
 
 
-def open_side(text: str, *, trust: bool, code_line: str) -> Side:
+def open_side(text: str, *, trust: bool, code_line: str, classes: Path | None = None) -> Side:
     """Open one side.
 
     Args:
         text: An artifact file, ``MODEL`` or ``MODEL=CHECKPOINT.pth``.
         trust: Take an artifact without a manifest, or one that changed.
         code_line: Only for a model.
+        classes: File with class names; only a detector's ``MODEL`` or ``MODEL=CHECKPOINT`` takes them.
 
     Raises:
         HardnetDeployError: As :func:`~hardnet_deploy.workflows.open_engine.open_engine` does.
     """
     if names_model(text):
-        return _open_model(text, code_line)
+        return _open_model(text, code_line, classes if names_detector(text) else None)
     engine = open_engine(text, trust=trust)
     return _open_plan(engine) if engine.model is None else _open_onnx(engine)
 
 
-def _open_model(text: str, code_line: str) -> Side:
+def _open_model(text: str, code_line: str, classes: Path | None) -> Side:
     from hardnet_deploy.workflows.parity_inner import TorchInner
 
-    engine = open_engine(text, code_line=code_line)
+    engine = open_engine(text, code_line=code_line, classes=classes)
     assert engine.network is not None
     inner = TorchInner(engine.network, size=engine.preprocess.size)
     return Side(engine=engine, precision="fp32", inner=inner, decodes=False)

@@ -50,6 +50,7 @@ class ProfileRequest(LayerRequest):
         trtexec_profile: Import this ``--exportProfile`` instead of measuring.
         layer_info: ``--exportLayerInfo`` of the same plan.
         kit: The kit that the imported profile comes from.
+        classes: File with the class names of ``MODEL=CHECKPOINT``; None for the usual ones.
     """
 
     engine: str | None = None
@@ -59,6 +60,7 @@ class ProfileRequest(LayerRequest):
     trtexec_profile: Path | None = None
     layer_info: Path | None = None
     kit: Path | None = None
+    classes: Path | None = None
 
 
 def run_profile(request: ProfileRequest, progress: Progress) -> ProfileResult:
@@ -75,7 +77,7 @@ def run_profile(request: ProfileRequest, progress: Progress) -> ProfileResult:
         TargetError: A plan for another machine.
         OutputFileError: Somewhere that cannot be written.
     """
-    request.refuse_files(request.engine, request.trtexec_profile, request.layer_info)
+    request.refuse_files(request.engine, request.trtexec_profile, request.layer_info, request.classes)
     _refuse_options(request)
     result = _imported(request) if request.trtexec_profile else _measured(request, progress)
     _write(request, result)
@@ -91,7 +93,12 @@ def _refuse_options(request: ProfileRequest) -> None:
         refuse_too_few("--iterations", request.iterations)
         refuse_too_few("--threads", request.threads)
         return
-    measuring = {"--data": request.data, "--iterations": request.iterations, "--threads": request.threads}
+    measuring = {
+        "--data": request.data,
+        "--iterations": request.iterations,
+        "--threads": request.threads,
+        "--classes": request.classes,
+    }
     given = [name for name, value in measuring.items() if value is not None]
     if given:
         raise UsageError(f"an imported profile was measured elsewhere: {', '.join(given)}", next_step="drop them")
@@ -99,7 +106,7 @@ def _refuse_options(request: ProfileRequest) -> None:
 
 def _measured(request: ProfileRequest, progress: Progress) -> ProfileResult:
     assert request.engine is not None
-    engine = open_engine(request.engine, trust=request.trust)
+    engine = open_engine(request.engine, trust=request.trust, classes=request.classes)
     is_plan = engine.model is None and engine.network is None
     if request.layer_info is not None and not is_plan:
         engine.runner.__exit__(None, None, None)

@@ -164,13 +164,23 @@ def test_another_class_count_points_to_the_class_list(tmp_path: Path) -> None:
     spec = registry.with_classes(registry.get("ssd300-hardnet68-voc"), ("cat", "dog"))
     torch.save(registry.build(spec).state_dict(), tmp_path / "w.pth")
     error = refused(tmp_path / "w.pth", "ssd300-hardnet68-voc")
-    assert "--classes" in (error.next_step or "")
+    assert "of 2 classes and background: name these with --classes FILE" in (error.next_step or "")
+
+
+def test_the_class_list_is_no_remedy_where_more_than_the_class_heads_differ(tmp_path: Path) -> None:
+    spec = registry.with_classes(registry.get("ssd300-hardnet68-voc"), ("cat", "dog"))
+    for name in ("loc.0.bias", "conf.1.bias"):
+        state = registry.build(spec).state_dict()
+        state[name] = torch.zeros(7)
+        torch.save(state, tmp_path / "w.pth")
+        assert "--classes" not in (refused(tmp_path / "w.pth", "ssd300-hardnet68-voc").next_step or "")
 
 
 def test_the_other_data_set_is_named(tmp_path: Path) -> None:
     torch.save(registry.build("ssd300-hardnet68-coco").state_dict(), tmp_path / "w.pth")
     error = refused(tmp_path / "w.pth", "ssd300-hardnet68-voc")
     assert "ssd300-hardnet68-coco" in (error.next_step or "")
+    assert "or name 80 classes of your own with --classes FILE" in (error.next_step or "")
 
 
 @pytest.mark.parametrize(
