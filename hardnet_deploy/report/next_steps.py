@@ -19,6 +19,11 @@ from hardnet_deploy.report.timings import Group
 from hardnet_deploy.report.verdicts import LEAST_TO_RECOMMEND
 
 KIT: Final = "hardnet-deploy kit MODEL --target TARGET -o DIR"
+NO_PYTORCH_THERE: Final = (
+    "which what came back from the device cannot tell: no PyTorch was timed there. Engines on one device can be"
+    " compared with each other; with PyTorch only by hardnet-deploy bench on it, which needs Python 3.10 or newer"
+    " (a Jetson Nano has 3.6)"
+)
 ENGINES: Final = "\0"
 """Stands for names in a sentence; no name holds it."""
 
@@ -58,16 +63,14 @@ def missing(options: Sequence[Option], runs: Runs, group: Group | None) -> Itera
     """Everything that would have to be known to decide among ``options``, whose times are of ``group``."""
     yield from _times(options, runs, group)
     waiting = [one for one in options if one.verdict.eligible and one.for_plugin and not _abroad(one.verdict.engine)]
-    if waiting:
+    if waiting and not any(one.usable for one in options):
         yield Missing(
             what=f"times of {_names(waiting)} on a device with TensorRT, which has their plugin: "
             "hardnet-deploy kit packs what such a device runs"
         )
     abroad = [one for one in options if one.verdict.eligible and one.timing and not one.timing.group.here]
     if any(NO_GAIN in one.obstacles for one in abroad if one.timing and not one.timing.simulated):
-        yield Missing(
-            what=f"what {_names(abroad)} gains: PyTorch in the same run, by hardnet-deploy bench on the device"
-        )
+        yield Missing(what=f"the gain of {_names(abroad)} over PyTorch, {NO_PYTORCH_THERE}")
     for one in options:
         engine = one.verdict.engine
         if one.verdict.state == "not compared" and engine.labels:
@@ -154,7 +157,7 @@ def _times(options: Sequence[Option], runs: Runs, group: Group | None) -> Iterat
         if wanted:
             yield Missing(
                 what="; ".join(wanted),
-                command=_bench(found, runs, boundary=boundary, batch=batch),
+                command=_bench(found, runs, group, boundary=boundary, batch=batch),
                 not_found=_not_found([_label(one.verdict.engine) for one in found]),
             )
 
@@ -217,7 +220,9 @@ def _batch(option: Option) -> int | None:
     return next((batch for batch in found if isinstance(batch, int) and batch > 1), None)
 
 
-def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch: int | None) -> str | None:
+def _bench(
+    options: Sequence[Option], runs: Runs, group: Group | None, *, boundary: str | None, batch: int | None
+) -> str | None:
     """The command line; None where no model in PyTorch is known that the engines go back to."""
     engines = [one.verdict.engine for one in options]
     reference = next((label for engine in engines if (label := _reference(engine, runs))), None)
@@ -227,6 +232,7 @@ def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch
     words += ["--engines", EAGER]
     words += ["--boundary", boundary.lower()] if boundary else []
     words += ["--batch", str(batch)] if batch else []
+    words += _threads(runs, group)
     words += _size(engines)
     words += _as_compared(engines, code_line="=" in reference)
     return shlex.join([*words, "--save", str(free_name(runs.collection, "bench.json"))])
@@ -235,6 +241,13 @@ def _bench(options: Sequence[Option], runs: Runs, *, boundary: str | None, batch
 def _reference(engine: Engine, runs: Runs) -> str | None:
     """The model in PyTorch that ``engine`` goes back to, as it was named; None where it goes back to none."""
     return next((one.labels[0] for one in references(engine, runs) if one.in_pytorch and one.labels), None)
+
+
+def _threads(runs: Runs, group: Group | None) -> list[str]:
+    """As many as the run of ``group`` had: of other numbers the times are other ones."""
+    timings = (timing for one in runs.engines for timing in one.timings if group and timing.group.run == group.run)
+    threads = next((timing.document.content.part("protocol").number("threads") for timing in timings), None)
+    return ["--threads", f"{threads:g}"] if threads else []
 
 
 def _size(engines: Sequence[Engine]) -> list[str]:

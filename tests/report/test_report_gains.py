@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_runs import artifact, parity, pytorch, save
+from made_up_runs import artifact, parity, pytorch, save, side
 from made_up_times import (
     RANDOM,
     bench,
@@ -86,6 +86,13 @@ def test_a_plugin_that_numpy_stands_in_for_is_never_recommended(said: dict[str, 
     assert one.chosen is not None
     assert one.chosen.name == "a.onnx"
     assert "such a time is none of TensorRT's" in why_not(one, "plugin.onnx")
+    assert one.missing == ()  # the decision for this machine is made
+
+
+@pytest.mark.parametrize("said", [{"nms": "plugin-by-numpy"}, {"nms": None, "notes": [PLUGIN]}, {"notes": [PLUGIN]}])
+def test_where_nothing_is_chosen_a_plugin_waits_for_a_device(said: dict[str, Any], tmp_path: Path) -> None:
+    one = decision(tmp_path, parity("plugin.onnx"), bench([bench_row("plugin.onnx", 1.0, **said)]))
+    assert one.chosen is None
     (missing,) = one.missing
     assert missing.what.startswith("times of plugin.onnx on a device with TensorRT, which has their plugin: ")
     assert "hardnet-deploy kit " in missing.what
@@ -98,9 +105,31 @@ def test_a_plugin_that_the_manifest_tells_of_is_not_to_be_timed_here(tmp_path: P
     timed = decision(tmp_path, *documents, bench([bench_row("plugin.onnx", 1.0), bench_row("a.onnx", 10.0)]))
     assert timed.chosen is not None
     assert timed.chosen.name == "a.onnx"
+    assert timed.missing == ()
     artifact(tmp_path / "untimed", "plugin.onnx", graph={"nms": "efficient"})
-    untimed = decision(tmp_path / "untimed", *documents, bench([bench_row("a.onnx", 10.0)]))
+    untimed = decision(tmp_path / "untimed", parity("plugin.onnx"))
     assert ["hardnet-deploy kit" in missing.what for missing in untimed.missing] == [True]
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_a_run_is_repeated_with_as_many_threads(threads: int, tmp_path: Path) -> None:
+    run = bench([bench_row("a.onnx", 10.0, measured=measured(10.0, stable=False))])
+    run["protocol"]["threads"] = threads
+    (missing,) = decision(tmp_path, parity("a.onnx"), parity("b.onnx"), run).missing
+    words = shlex.split(missing.command)
+    assert words[words.index("--threads") + 1] == str(threads)
+    assert {"a.onnx", "b.onnx"} <= set(words)
+
+
+def test_what_a_device_cannot_tell_is_not_asked_of_it(tmp_path: Path) -> None:
+    one = decision(
+        tmp_path, device_results([device_row()]), parity("a.engine", candidate=side("a.engine", sha256="a" * 64))
+    )
+    told = [missing for missing in one.missing if "over PyTorch" in missing.what]
+    assert len(told) == 1
+    assert told[0].command is None
+    assert "Engines on one device can be compared with each other" in told[0].what
+    assert "needs Python 3.10 or newer (a Jetson Nano has 3.6)" in told[0].what
 
 
 DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
