@@ -58,7 +58,7 @@ def shortened(label: str) -> str:
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
-    """Round numbers from at most ``low`` to at least ``high``, about ``wanted`` of them; around both where they meet."""
+    """Round numbers from at most ``low`` to at least ``high``, about ``wanted``; around both where they meet."""
     largest = max(abs(low), abs(high))
     if high - low < max(LEAST_SPAN * largest, LEAST):
         pad = 0.05 * largest if 0.05 * largest > LEAST else 1.0
