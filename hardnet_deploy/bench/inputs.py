@@ -13,6 +13,7 @@ from hardnet_deploy.data.preprocess import U8, preprocess_batch
 from hardnet_deploy.specs import F32, Preprocess
 
 SEED: Final = 20190928
+UNRESIZED: Final = ", images of the network's own size: nothing is resized"
 MOST_BATCHES: Final = 16
 """Of a file, kept ready: at 1024x1024 one image is 12 MiB of input."""
 
@@ -41,7 +42,9 @@ def inputs_for(side: Side, preprocess: Preprocess) -> Inputs:
     if side.data == RANDOM:
         pixels = random_pixels(side.batch, side.size)
         images = (tuple(pixels),) if side.boundary == END_TO_END else ()
-        text = "uniform random 8-bit pixels" + ("" if images else ", pre-processed")
+        text = "uniform random 8-bit pixels" + (_unresized(pixels, preprocess) if images else ", pre-processed")
+        if text.endswith(UNRESIZED):
+            text += "; --data times real ones"
         return Inputs(tensors=(normalised(pixels, preprocess),), images=images, text=text)
     found = _read(side)
     if isinstance(found, _Ready):
@@ -53,11 +56,17 @@ def inputs_for(side: Side, preprocess: Preprocess) -> Inputs:
         raise SideError(f"{side.data} has {len(found)} images, a batch is {side.batch}")
     batches = [tuple(found[start : start + side.batch]) for start in range(0, count * side.batch, side.batch)]
     batches = batches[:MOST_BATCHES]
+    is_from_images = side.boundary == END_TO_END
     return Inputs(
         tensors=tuple(preprocess_batch(batch, preprocess) for batch in batches),
-        images=tuple(batches) if side.boundary == END_TO_END else (),
-        text=f"{len(batches) * side.batch} images in turn",
+        images=tuple(batches) if is_from_images else (),
+        text=f"{len(batches) * side.batch} images in turn" + (_unresized(found, preprocess) if is_from_images else ""),
     )
+
+
+def _unresized(images: U8, preprocess: Preprocess) -> str:
+    """Said of [M, H, W, 3] where resizing, a part of end-to-end, costs a copy; where it crops, it resizes always."""
+    return UNRESIZED if preprocess.resize == "stretch" and images.shape[1:3] == (preprocess.size,) * 2 else ""
 
 
 def random_pixels(batch: int, size: int) -> U8:

@@ -11,7 +11,7 @@ import pytest
 from hardnet_deploy.bench.inputs import MOST_BATCHES, inputs_for, random_pixels
 from hardnet_deploy.bench.sides import Side, SideError
 from hardnet_deploy.data.preprocess import preprocess_batch
-from hardnet_deploy.specs import detector_preprocess
+from hardnet_deploy.specs import classifier_preprocess, detector_preprocess
 
 SIZE = 16
 SPEC = detector_preprocess(SIZE)
@@ -41,6 +41,21 @@ def test_images_of_a_file_are_cycled_in_whole_batches(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.tensors[2], preprocess_batch(images[4:6], SPEC))
     np.testing.assert_array_equal(found.images[2][1], images[5])
     assert found.text == "6 images in turn"
+
+
+def test_end_to_end_says_where_nothing_is_resized(tmp_path: Path) -> None:
+    whole: dict[str, Any] = {"boundary": "end-to-end"}
+    drawn = inputs_for(side(**whole), SPEC).text
+    assert drawn == (
+        "uniform random 8-bit pixels, images of the network's own size: nothing is resized; --data times real ones"
+    )
+    assert "resized" not in inputs_for(side(), SPEC).text
+    assert "resized" not in inputs_for(side(**whole), classifier_preprocess(SIZE)).text  # scales, then crops
+    for height, told in (SIZE, True), (SIZE + 1, False):
+        data = saved(tmp_path, np.zeros((1, height, SIZE, 3), np.uint8))
+        text = inputs_for(side(**whole, data=data), SPEC).text
+        assert text.endswith("nothing is resized") is told
+        assert "resized" not in inputs_for(side(data=data), SPEC).text
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
