@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from hardnet_deploy.bench.engine_columns import EAGER
 from hardnet_deploy.report.collect import Collection
 from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.texts import short
@@ -135,9 +136,17 @@ def join(collection: Collection) -> Runs:
     for document in collection.of("bench"):
         for timing in bench_timings(document):
             found = runs.find(timing.source.part("artifact").text("sha256"))
-            if found and timing.source.text("key") not in imported:
+            if found and _of_what_was_compared(found, timing) and timing.source.text("key") not in imported:
                 found.timings.append(timing)
     return runs
+
+
+def _of_what_was_compared(one: Engine, timing: Timing) -> bool:
+    """Whether a time is of what comparisons and evaluations ran.
+
+    The rows of PyTorch share the hash of the weights, but all except the eager one fold, compile or round them.
+    """
+    return not one.in_pytorch or timing.source.text("engine") == EAGER
 
 
 def _device_name(row: Part) -> str:

@@ -69,9 +69,9 @@ def millions(value: float | None) -> str:
     return NONE if value is None else f"{value / 1e6:.1f}"
 
 
-def drop_in_words(value: float, kind: str | None) -> str:
+def drop_in_words(value: float, kind: str | None, places: int = 2) -> str:
     """A drop of mAP in its unit: percent of the reference's, or points."""
-    number = f"{100 * value:.2f}".replace("-", MINUS)
+    number = f"{100 * value:.{places}f}".replace("-", MINUS)
     return f"{number} points" if kind == "absolute" else f"{number} %"
 
 

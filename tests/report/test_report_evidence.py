@@ -32,8 +32,8 @@ def test_an_interval_over_a_handful_of_images_is_none(images: int, shown: str, t
     assert f"0.20 % {shown}" in table(root, "The engines")["a.onnx"]
     beside = table(root, "mAP beside the reference")
     of_row = dict(zip(beside["engine"], beside["a.onnx"], strict=True))
-    assert (of_row["95 % interval"] == "no interval") == (images < 10)
-    assert (of_row["interval separates from it"] == "too few images") == (images < 10)
+    assert (of_row["95 % interval, two-sided"] == "no interval") == (images < 10)
+    assert (of_row["one-sided 95 % bound separates from it"] == "too few images") == (images < 10)
 
 
 def test_without_an_interval_nothing_is_recommended(tmp_path: Path) -> None:
