@@ -15,13 +15,15 @@ from typing import Any, Final, Literal, NoReturn, get_args
 from hardnet_deploy.bench.document import check_bench
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import sha256_bytes
-from hardnet_deploy.kit.json_record import read_json
+from hardnet_deploy.kit.json_record import Record, read_json
+from hardnet_deploy.kit.stored_row import refuse_broken_row
 
 Kind = Literal[
     "manifest", "evaluation", "parity", "sensitivity", "calibration", "bench", "profile", "roofline", "device-results"
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 SCHEMA: Final = 1  # of every kind, so far
+_IMPORT_AGAIN: Final = "import the device's report again, or leave this document out"
 _OTHER_NAMES: Final[dict[str, Kind]] = {"onnx": "manifest", "tensorrt": "manifest", "calibration-table": "calibration"}
 _BY_KEYS: Final[dict[Kind, frozenset[str]]] = {
     "parity": frozenset({"passed", "reference", "candidate", "tensors", "failures"}),
@@ -137,8 +139,8 @@ def read_document(path: Path) -> Document:
 
     Raises:
         ForeignFileError: It is JSON of something else.
-        InputFileError: It cannot be read, is no JSON, is of another schema than this version knows, or holds times that
-            cannot be true.
+        InputFileError: It cannot be read, is no JSON, is of another schema than this version knows, or holds times or
+            results of devices that cannot be true.
     """
     record = read_json(path, what="a document of a run", hint="leave it out, or make it again")
     kind = _kind(record)
@@ -158,7 +160,18 @@ def read_document(path: Path) -> Document:
         )
     if kind == "bench":
         check_bench(record, source=str(path))
+    elif kind == "device-results":
+        _check_device_rows(record, str(path))
     return Document(kind=kind, path=path, sha256=sha256_bytes(path.read_bytes()), content=Part(record, str(path)))
+
+
+def _check_device_rows(record: Mapping[str, Any], source: str) -> None:
+    """Hold each row against itself, as ``bench --results`` does."""
+    rows = [] if record.get("rows") is None else Record.of(record, source, hint=_IMPORT_AGAIN).records("rows")
+    for row in rows:
+        refuse_broken_row(row)
+    if len({row.values["id"] for row in rows}) != len(rows):
+        raise InputFileError(f"{source} has the same row twice", next_step="remove one of them")
 
 
 def _kind(record: Any) -> Kind | None:

@@ -12,6 +12,7 @@ from made_up_times import (
     MACHINE,
     bench,
     bench_row,
+    device_parity,
     device_results,
     device_row,
     eager_row,
@@ -142,14 +143,14 @@ def test_a_device_that_compared_and_timed_has_a_decision_of_its_own(tmp_path: Pa
     assert "(network+NMS, input: 1x300x300, 2026-11-21; Made-up Nano, MAXN): " in one.paragraph
     assert one.paragraph.endswith(" 45.0 ms.")
     assert "on an idle machine" not in one.paragraph
-    simulated = device_row(simulated=True, label="imported (Simulated Nano, 2026-11-21), simulated")
+    simulated = device_row(device="Simulated Nano")
     (stand_in,) = decide(joined(tmp_path / "simulated", device_results([simulated])))
     assert stand_in.chosen is None
     assert "simulated" in stand_in.paragraph
 
 
 def test_a_device_whose_engine_failed_there_is_not_recommended(tmp_path: Path) -> None:
-    failed = device_row(parity={"passed": False, "failures": ["boxes are missing"]})
+    failed = device_row(parity=device_parity("boxes are missing"))
     one = decision(tmp_path, device_results([failed]))
     assert one.chosen is None
     assert "boxes are missing" in one.paragraph

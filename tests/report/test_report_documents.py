@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 from made_up_runs import artifact, evaluation, parity, save, sensitivity
-from made_up_times import bench, bench_row, device_results, device_row, everything, measured, profile, roofline
+from made_up_times import (
+    bench,
+    bench_row,
+    device_parity,
+    device_results,
+    device_row,
+    device_timing,
+    everything,
+    measured,
+    profile,
+    roofline,
+)
 
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.report import collect as collecting
@@ -134,6 +145,30 @@ def test_what_cannot_be_is_refused(case: str, tmp_path: Path) -> None:
     found = collect([tmp_path])
     assert [(one.name, "cannot be" in why) for one, why in found.unread] == [("wrong.json", True)]
     assert make_page(join(found)).decisions[0].chosen is None
+
+
+BROKEN_ROWS: dict[str, dict[str, Any]] = {
+    "a median that its times do not have": device_row(timing={**device_timing(45.0), "median": 0.001}),
+    "passed with failures": device_row(parity={**device_parity("a box is off by 40 px"), "passed": True}),
+    "a stand-in by its label alone": device_row(label="imported (Simulated Nano, 2026-11-21), simulated"),
+    "a device that has no such precision": device_row(precision="int8"),
+    "half a row": {"model": "m", "timing": {"median": 1.0}},
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_ROWS)
+def test_a_device_row_that_contradicts_itself_is_refused(case: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "wrong.json", device_results([BROKEN_ROWS[case]]))
+    with pytest.raises(InputFileError, match=r"wrong\.json"):
+        collect([path])
+    found = collect([tmp_path])
+    assert found.documents == ()
+    assert [one.name for one, _ in found.unread] == ["wrong.json"]
+
+
+def test_a_device_row_twice_in_one_document_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="the same row twice"):
+        collect([save(tmp_path / "twice.json", device_results([device_row(), device_row()]))])
 
 
 def test_one_document_in_two_places_counts_once(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ def test_times_of_other_inputs_are_not_compared(tmp_path: Path) -> None:
 
 def test_power_modes_of_a_device_are_kept_apart(tmp_path: Path) -> None:
     rows = [
-        device_row(id="1", sha256={"engine": "a" * 64}),
-        device_row(id="2", sha256={"engine": "b" * 64}, power_mode="5W"),
+        device_row(id="1" * 64, sha256={"engine": "a" * 64}),
+        device_row(id="2" * 64, sha256={"engine": "b" * 64}, power_mode="5W"),
     ]
     found = decide(joined(tmp_path, device_results(rows)))
     assert {one.where for one in found} == {"Made-up Nano, MAXN", "Made-up Nano, 5W"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_up_runs import parity, pytorch, side
-from made_up_times import bench, bench_row, device_results, device_row
+from made_up_times import bench, bench_row, device_parity, device_results, device_row
 from report_pages import cautions, decision, joined, page, table, why_not
 
 from hardnet_deploy.report.decision import decide
@@ -75,7 +75,7 @@ def test_a_chain_that_ends_at_references_in_a_kit_counts(tmp_path: Path) -> None
     plan = side("n.plan", sha256="a" * 64, runner="TensorRT 8.2.1")
     runs = joined(tmp_path, device_results([device_row()]), parity("a.onnx", reference=plan), FAST)
     assert [one.chosen.name for one in decide(runs) if one.chosen] == ["a.onnx"]
-    failed = device_row(parity={"passed": False, "failures": ["boxes are missing"]})
+    failed = device_row(parity=device_parity("boxes are missing"))
     documents = (device_results([failed]), parity("a.onnx", reference=plan), FAST)
     assert not [one for one in decide(joined(tmp_path / "failed", *documents)) if one.chosen]
 

@@ -86,7 +86,7 @@ def test_a_large_variation_is_flagged(figures: dict[str, float | bool], shown: s
 
 def test_a_stand_in_for_a_device_is_marked_where_it_stands(tmp_path: Path) -> None:
     label = "imported (Simulated Nano, 2026-11-21), simulated"
-    root = page(tmp_path, device_results([device_row(simulated=True, label=label)]))
+    root = page(tmp_path, device_results([device_row(device="Simulated Nano")]))
     (row,) = (row for name, row in table(root, "Imported from devices").items() if name != "engine")
     assert row[0] == f"! {label}"
 

@@ -101,7 +101,7 @@ def test_names_from_users_inject_nothing(tmp_path: Path) -> None:
             machine=NASTY,
             conditions={NASTY: NASTY},
         ),
-        device_results([device_row(device=NASTY, label=NASTY, boundary=NASTY)]),
+        device_results([device_row(device=NASTY, boundary=NASTY)]),
     )
     root = page(tmp_path, *documents)
     assert root.all("script") == []

@@ -8,6 +8,8 @@ from typing import Any
 from made_up_runs import MODEL, STATE, artifact, digest_of, evaluation, parity, save, sensitivity
 
 from hardnet_deploy.bench.stats import summarise
+from hardnet_deploy.device.run_engine import summarise as device_figures
+from hardnet_deploy.kit.labels import label_of
 
 ROUNDS = 6
 FACTORS = (0.97, 0.99, 0.995, 1, 1, 1, 1, 1.005, 1.01, 1.05)
@@ -169,30 +171,51 @@ def roofline(name: str, **changes: Any) -> dict[str, Any]:
     return {"schema": 1, "kind": "roofline", "model": MODEL, "sha256": digest_of(name), "targets": [target], **changes}
 
 
+def device_timing(median: float) -> dict[str, Any]:
+    """Raw times of a device, steady around ``median`` ms, and the figures that follow from them."""
+    raw = [round(median * one, 6) for one in FACTORS]
+    return {
+        **device_figures(raw),
+        "runs": len(raw),
+        "boundary": "network+NMS",
+        "inputs": "1x300x300",
+        "protocol": {},
+        "conditions": None,
+        "gpu_compute_ms": raw,
+    }
+
+
+def device_parity(*failures: str) -> dict[str, Any]:
+    """What a device found when it ran a kit's samples."""
+    counts = {"samples": 20, "matched": 300, "missing": 0, "extra": 0}
+    worst = {"worst_iou": 0.98, "worst_score_difference": 0.01}
+    return {"passed": not failures, "failures": list(failures), **counts, **worst, "tolerances": {}}
+
+
 def device_row(**changes: Any) -> dict[str, Any]:
+    """A row as ``import-report`` stores it; hashes that are not given are not known."""
+    device = changes.get("device", "Made-up Nano")
+    label, simulated = label_of(device, "8.2.1", "2026-11-21")
+    hashes = {"kit": None, "onnx": None, "engine": "a" * 64, "file": "b" * 64, **changes.pop("sha256", {})}
     return {
         "id": "1" * 64,
-        "label": "imported (Made-up Nano, 2026-11-21)",
+        "label": label,
         "source": "device report",
-        "simulated": False,
+        "simulated": simulated,
         "model": MODEL,
         "trained": True,
         "target": "jetson-nano",
-        "device": "Made-up Nano",
+        "device": device,
+        "compute_capability": None,
         "power_mode": "MAXN",
         "tensorrt": "8.2.1",
         "date": "2026-11-21",
         "precision": "fp16",
-        "timing": {
-            "median": 45.0,
-            "mean": 45.2,
-            "p99": 47.0,
-            "stable": True,
-            "boundary": "network+NMS",
-            "inputs": "1x300x300",
-        },
-        "parity": {"passed": True, "failures": [], "samples": 20},
-        "sha256": {"kit": None, "onnx": None, "engine": "a" * 64, "file": "b" * 64},
+        "layers": None,
+        "timing": device_timing(45.0),
+        "parity": device_parity(),
+        "profile": None,
+        "sha256": hashes,
         "not_in_file": [],
         "notes": [],
         **changes,
