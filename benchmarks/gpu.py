@@ -6,8 +6,13 @@
 
 It needs torch, numpy and onnx, and takes torchvision where it is installed; ``nms`` of a row says which of torchvision
 and NumPy does its NMS. All sides live in this one process, as a GPU has no idle thread pools to keep apart; turns,
-rounds, warm-up, stability and intervals are those of ``hardnet-deploy bench``. Inputs are resident on the GPU and times
-are of CUDA events.
+rounds, warm-up and stability are those of ``hardnet-deploy bench``, but each side is loaded once, so intervals are over
+rounds of one loading: narrower than what two runs may differ by, which ``bench`` has in its own. Inputs are resident on
+the GPU and times are of CUDA events. The ratio to ResNet-50 is of means, as the published times are, the gain over
+eager of medians.
+
+Ctrl-C keeps what was measured, with exit status 130; before the first round has ended there is nothing to keep, and an
+older file stays as it is.
 
 The share of the roofline is the bound over the median. The bound is, summed over convolutions and linear layers,
 the larger of 2 MACs / peak and bytes / bandwidth, each input, weight and output moved once at the element size of the
@@ -21,26 +26,20 @@ import argparse
 import contextlib
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_peaks import bound_ms, peaks
 
 from hardnet_deploy.bench.conditions import ConditionWatch, basic_machine
 from hardnet_deploy.bench.interleaved import Run
 from hardnet_deploy.bench.loaded import Loaded
-from hardnet_deploy.bench.network_size import layer_work
-from hardnet_deploy.bench.rival_table import is_rival
-from hardnet_deploy.bench.rivals import own_network
-from hardnet_deploy.bench.sides import BF16, FP16, TF32, Device, Side, SideError, SideFacts
+from hardnet_deploy.bench.sides import Device, Side, SideError, SideFacts
 from hardnet_deploy.bench.stability import rule
 from hardnet_deploy.bench.timing import SideTiming, TimingPlan, TimingProgress, Timings
-from hardnet_deploy.bench.torch_precision import float32_mode
 from hardnet_deploy.bench.worker import LOADING_RUNS, in_one_sentence, load
-from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.bench_worker import PARTS
 
 EAGER = "eager"
@@ -63,11 +62,8 @@ CPU_COLUMNS = (EAGER, "fused", "channels-last", "bf16")
 NETWORKS = ("hardnet68", REFERENCE, "hardnet85", "resnet101", "vgg16")
 DETECTOR = "ssd512-hardnet68-coco"
 DETECTOR_COLUMNS = (EAGER, "fused", "fp16, channels-last", "fp16, channels-last, fused, cuda-graph")
-MATRIX = {"cuda": 8192, "cpu": 512}
-COPY_BYTES = {"cuda": 2**30, "cpu": 2**24}
-ARITHMETIC: dict[str, tuple[torch.dtype, bool]] = {"fp32": (torch.float32, False), "tf32": (torch.float32, True)}
-ARITHMETIC |= {"fp16": (torch.float16, False), "bf16": (torch.bfloat16, False)}
-PEAK_RUNS = 5
+INTERRUPTED = 130
+INTERVALS = "95 %, over rounds of one loading: narrower than what two runs may differ by"
 
 
 class InThisProcess:
@@ -148,51 +144,8 @@ def sides(networks: Sequence[str], columns: Sequence[str], *, device: Device, si
     return found
 
 
-def peaks(device: Device) -> dict[str, float]:
-    """Operations a second by arithmetic, and ``bandwidth`` in bytes a second, read and written; best of five runs."""
-    count = MATRIX[device]
-    found = {}
-    for name, (dtype, tf32) in ARITHMETIC.items():
-        a, b = (torch.randn(count, count, device=device).to(dtype) for _ in range(2))
-        with float32_mode(tf32=tf32):
-            found[name] = 2 * count**3 / _seconds(partial(torch.matmul, a, b), device)
-    source = torch.empty(COPY_BYTES[device], dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    found["bandwidth"] = 2 * COPY_BYTES[device] / _seconds(partial(target.copy_, source), device)
-    return found
-
-
-def _seconds(run: Callable[[], Any], device: Device) -> float:
-    def synchronise() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    times = []
-    for _ in range(PEAK_RUNS + 3):
-        synchronise()
-        began = time.perf_counter()
-        run()
-        synchronise()
-        times.append(time.perf_counter() - began)
-    return min(times[3:])
-
-
-def bound_ms(side: Side, measured: dict[str, float]) -> float:
-    """The roofline's bound for a side's convolutions and linear layers, in milliseconds."""
-    with torch.device("meta"):  # shapes alone count
-        network = own_network(side.network) if is_rival(side.network) else registry.build(side.network, device="meta")
-    network.eval()
-    arithmetic = next((name for name in (FP16, BF16, TF32) if name in side.options), "fp32")
-    bytes_each = 2 if arithmetic in {FP16, BF16} else 4
-    peak, bandwidth = measured[arithmetic], measured["bandwidth"]
-    return 1e3 * sum(
-        max(2 * layer.macs * side.batch / peak, layer.elements * bytes_each / bandwidth)
-        for layer in layer_work(network, side.size)
-    )
-
-
-def row(one: SideTiming, all_of_them: Timings, measured: dict[str, float]) -> dict[str, Any]:
-    """One side, for the document."""
+def row(one: SideTiming, all_of_them: Timings, measured: dict[str, float] | None) -> dict[str, Any]:
+    """One side, for the document; ``measured`` are the peaks, None where they were interrupted."""
     side, summary = one.side, one.summary
     group, _, column = side.key.rpartition("/")
     found: dict[str, Any] = {
@@ -218,14 +171,16 @@ def row(one: SideTiming, all_of_them: Timings, measured: dict[str, float]) -> di
         return found
     eager, reference = (all_of_them.sides.get(key) for key in (f"{group}/{EAGER}", f"{REFERENCE}/{column}"))
     gain = eager.over(one) if eager else None
-    over_reference = one.over(reference) if reference and side.size == reference.side.size else None
-    bound = bound_ms(side, measured)
+    of_one_size = reference is not None and side.size == reference.side.size
+    over_reference = one.over(reference, statistic="mean") if reference and of_one_size else None
+    bound = bound_ms(side, measured) if measured else None
     return {
         **found,
-        "gain_over_eager": gain.as_dict() if gain else None,
-        "ratio_to_resnet50": over_reference.as_dict() if over_reference else None,
+        "gain_over_eager": {**gain.as_dict(), "statistic": "median"} if gain else None,
+        # the published times are means
+        "ratio_to_resnet50": {**over_reference.as_dict(), "statistic": "mean"} if over_reference else None,
         "roofline_ms": bound,
-        "share_of_roofline": bound / summary.median,
+        "share_of_roofline": bound / summary.median if bound else None,
     }
 
 
@@ -236,7 +191,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit("there is no NVIDIA GPU that PyTorch can use; --device cpu shows that the code runs")
     columns = QUICK if options.quick else tuple(COLUMNS)
     columns = tuple(name for name in columns if device == "cuda" or name in CPU_COLUMNS)
-    watch = ConditionWatch(machine=basic_machine(), threads=options.threads)
+    watch = ConditionWatch(machine=basic_machine(), threads=options.threads, on_gpu=device == "cuda")
     watch.sample()
     found = Run(
         sides(options.networks, columns, device=device, size=options.size, threads=options.threads),
@@ -246,15 +201,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         on_round=lambda _: watch.sample(),
         available=lambda: None,  # a side that the GPU's memory does not hold says so itself
     ).go()
-    measured = peaks(device)
-    watch.sample()
+    measured, stopped_by = None, found.stopped_by
+    try:
+        measured = peaks(device) if found.rounds else None
+        watch.sample()
+    except KeyboardInterrupt:
+        stopped_by = "interrupted"
     return {
         "what": f"PyTorch, batch 1, {options.size}x{options.size} (SSD512 at 512), random pixels, untrained weights",
         "command": ["python", "benchmarks/gpu.py", *sys.argv[1:]],
         "conditions": watch.as_dict(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "stability": rule(device),
-        "stopped_by": found.stopped_by,
+        "intervals": INTERVALS,
+        "stopped_by": stopped_by,
         "rounds": found.rounds,
         "peaks": measured,
         "rows": [row(one, found, measured) for one in found.sides.values()],
@@ -286,12 +246,26 @@ def main() -> None:
     options = parse()
     result = measure(options)
     print(file=sys.stderr)
-    for one in result["rows"]:
-        share = "" if one["problem"] else f"{100 * one['share_of_roofline']:.0f} % of roofline"
-        told = one["problem"] or f"{one['measured']['median']:8.3f} ms, {share}"
-        print(f"{one['network']:24} {one['boundary']:12} {one['column']:40} {told}")
-    if options.save:
+    if options.save and result["rounds"]:
         options.save.write_text(json.dumps(result, indent=1) + "\n")
+    for one in result["rows"]:
+        print(f"{one['network']:24} {one['boundary']:12} {one['column']:40} {in_words(one)}")
+    if not result["rounds"]:
+        print("no round was finished: there is nothing to save", file=sys.stderr)
+    if result["stopped_by"] == "interrupted":
+        raise SystemExit(INTERRUPTED)
+
+
+def in_words(one: dict[str, Any]) -> str:
+    """A row's time, how much of the roofline that is, and whether it has settled."""
+    if one["measured"] is None:
+        return one["problem"] or "not timed"
+    share = one.get("share_of_roofline")
+    parts = [f"{one['measured']['median']:8.3f} ms"]
+    parts += [] if share is None else [f"{100 * share:.0f} % of roofline"]
+    parts += ["stable" if one["stable"] else "UNSTABLE"]
+    parts += [one["problem"]] if one["problem"] else []
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":
