@@ -199,7 +199,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         start=start,
         progress=_told,
         on_round=lambda _: watch.sample(),
-        available=lambda: None,  # a side that the GPU's memory does not hold says so itself
+        available=lambda: None,
+        on_device=lambda: None,  # a side that the GPU's memory does not hold says so itself
     ).go()
     measured, stopped_by = None, found.stopped_by
     try:

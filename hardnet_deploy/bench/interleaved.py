@@ -18,7 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from hardnet_deploy.bench.memory import RESERVE_BYTES, available_bytes, wanted_bytes
+from hardnet_deploy.bench.gpu_state import GpuReader
+from hardnet_deploy.bench.memory import Available, available_bytes, fits
 from hardnet_deploy.bench.rival_table import RIVALS
 from hardnet_deploy.bench.rounds import Clock, Group, Record, Timeable
 from hardnet_deploy.bench.side_process import opened
@@ -80,7 +81,8 @@ class Run:
         progress: See :func:`time_sides`.
         on_round: See :func:`time_sides`.
         clock: Seconds.
-        available: Bytes of memory; None where unknown, and then all sides are one group.
+        available: Bytes of memory; None where unknown, and then it holds all sides.
+        on_device: The same of the GPU's, asked for before a side that runs there; None: nvidia-smi tells.
     """
 
     def __init__(
@@ -92,9 +94,11 @@ class Run:
         progress: Progress | None = None,
         on_round: OnRound | None = None,
         clock: Clock = time.monotonic,
-        available: Callable[[], int | None] = available_bytes,
+        available: Available = available_bytes,
+        on_device: Available | None = None,
     ) -> None:
         self._plan, self._start, self._clock, self._available = plan, start, clock, available
+        self._on_device = on_device or GpuReader().free_bytes
         self._progress, self._on_round = progress, on_round
         self._records = {side.key: Record(side=side) for side in sides}
         self._groups: list[tuple[str, ...]] = []
@@ -160,8 +164,7 @@ class Run:
         return live
 
     def _fits(self, side: Side) -> bool:
-        available = self._available()
-        return available is None or available >= wanted_bytes(side, _parameters(side)) + RESERVE_BYTES
+        return fits(side, _parameters(side), available=self._available, on_device=self._on_device)
 
     def _tell_timing(self, group: Group, key: str, sides: int) -> None:
         if not self._progress:

@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 from simulated_sides import Machine, side, timed
 
-from hardnet_deploy.bench.interleaved import time_sides
-from hardnet_deploy.bench.memory import MIB, RESERVE_BYTES, wanted_bytes
+from hardnet_deploy.bench.interleaved import Run, time_sides
+from hardnet_deploy.bench.memory import (
+    CONTEXT_BYTES,
+    MIB,
+    RESERVE_BYTES,
+    WORKSPACE_BYTES,
+    wanted_bytes,
+    wanted_device_bytes,
+)
 from hardnet_deploy.bench.rounds import ROUNDS_BEYOND, runs_a_turn
+from hardnet_deploy.bench.sides import Side
 from hardnet_deploy.bench.stats import LEAST_LOADINGS
 from hardnet_deploy.bench.timing import USUAL_ROUNDS, TimingPlan, TimingProgress, Timings
 from hardnet_deploy.errors import UsageError
@@ -187,6 +195,53 @@ def test_sides_that_memory_does_not_hold_are_timed_in_groups_with_the_reference(
         assert gain.rounds == USUAL_ROUNDS
         assert gain.ratio == pytest.approx(1)
     assert found.sides["a"].over(found.sides["d"]) is None
+
+
+def on_gpu(key: str, **options: Any) -> Side:
+    return Side(**{"key": key, "kind": "torch", "network": "hardnet68", "device": "cuda", "size": 1024} | options)
+
+
+def grouped(sides: list[Side], free_bytes: int | None) -> tuple[tuple[str, ...], ...]:
+    """On a pretended GPU, of whose memory each loaded side takes what it wants."""
+    machine = Machine(dict.fromkeys((one.key for one in sides), 10.0))
+    wanted = {one.key: wanted_device_bytes(one, 0) for one in sides}
+
+    def left() -> int | None:
+        return None if free_bytes is None else free_bytes - sum(wanted[key] for key in machine.open)
+
+    plan = TimingPlan(iterations=USUAL_ROUNDS, reference=("ref",))
+    run = Run(sides, plan, start=machine.start, clock=lambda: machine.now, available=lambda: None, on_device=left)
+    return run.go().groups
+
+
+def test_sides_that_the_gpus_memory_does_not_hold_are_timed_in_groups() -> None:
+    """Of 11 GB, as on a 1080 Ti; what is free of the computer's memory does not matter."""
+    sides = [on_gpu(key) for key in ("ref", *"abcdefgh")]
+    groups = grouped(sides, 11 * 10**9)
+    assert len(groups) > 1
+    assert all(group[0] == "ref" and len(group) > 2 for group in groups)
+    assert sorted(key for group in groups for key in group[1:]) == list("abcdefgh")
+    assert all(sum(wanted_device_bytes(one, 0) for one in sides if one.key in group) < 11 * 10**9 for group in groups)
+    for free in (None, 141 * 10**9):
+        assert grouped(sides, free) == (("ref", *"abcdefgh"),)
+
+
+def test_what_a_side_takes_of_the_gpus_memory() -> None:
+    eager = wanted_device_bytes(on_gpu("a"), 10**6)
+    assert eager > CONTEXT_BYTES + WORKSPACE_BYTES + 4 * 10**6
+    assert wanted_device_bytes(on_gpu("a", options=("fp16",)), 10**6) < eager
+    assert wanted_device_bytes(on_gpu("a", options=("cuda-graph",)), 10**6) > eager
+    assert wanted_device_bytes(on_gpu("a", size=300), 10**6) < eager < wanted_device_bytes(on_gpu("a", batch=2), 10**6)
+    assert wanted_device_bytes(side("a"), 10**6) == 0
+
+
+def test_nobody_asks_for_a_gpu_where_none_is_timed() -> None:
+    machine = Machine({"a": 10.0, "b": 10.0})
+
+    def asked() -> int | None:
+        raise AssertionError
+
+    assert timed(machine, plan={"iterations": USUAL_ROUNDS}, on_device=asked).groups == (("a", "b"),)
 
 
 def test_a_machine_of_too_little_memory_times_one_after_the_other() -> None:
