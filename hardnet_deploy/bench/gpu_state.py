@@ -143,11 +143,6 @@ class GpuReader:
         return self._uuid
 
 
-def read_gpu(command: Command = run_command) -> dict[str, Any] | None:
-    """One look; see :meth:`GpuReader.read`."""
-    return GpuReader(command).read()
-
-
 def held_back_between(looks: Sequence[Mapping[str, Any] | None]) -> bool | None:
     """Whether power or heat held a GPU back at any time from the first look to the last; None where unknown.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hardnet_deploy.bench.conditions import CPU, ConditionWatch, basic_machine
-from hardnet_deploy.bench.gpu_state import COUNTERS, FIELDS, GpuReader, read_gpu
+from hardnet_deploy.bench.gpu_state import COUNTERS, FIELDS, Command, GpuReader
 
 CORES = {"cpu": {"model": "made up", "cores": 2}}
 H200 = "NVIDIA H200, 570.1, 1980, 1980, 3201, 41, 310.5, 700.00, 97, 0x0000000000000000"
@@ -47,6 +47,10 @@ class FakeSmi:
 
 def smi(line: str | None, *counters: str, pytorch: str | None = None) -> FakeSmi:
     return FakeSmi(line, counters, pytorch)
+
+
+def read_gpu(command: Command) -> dict[str, Any] | None:
+    return GpuReader(command).read()
 
 
 def watch(
