@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 GIGA: Final = 1e9
 TERA: Final = 1e12
@@ -39,6 +39,10 @@ class Peak:
     def ridge(self) -> float:
         """Operations a byte above which arithmetic is the bound."""
         return self.flops / self.bandwidth
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"flops": self.flops, "bandwidth": self.bandwidth, "ridge": self.ridge, "source": self.source}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,10 @@ Source of the model: Williams, Waterman and Patterson, CACM 52(4), 2009.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from hardnet_deploy.bench.graph_precision import typed_as
 from hardnet_deploy.bench.module_map import is_float_island, parts, place
 from hardnet_deploy.bench.peaks import Device, Peak
 
@@ -41,7 +42,7 @@ class LayerBound:
         name: Of the layer; joined by `` + `` where there are several.
         module: Path in the original network.
         group: See :mod:`~hardnet_deploy.bench.module_map`.
-        precision: Of its arithmetic.
+        precision: Of its arithmetic; ``several`` where that of layers that stand together differs.
         flops: Operations.
         bytes: Bytes moved.
         arithmetic_ms: Operations at the peak rate.
@@ -104,7 +105,9 @@ class Roofline:
 
     Args:
         device: The device.
-        precision: That was asked for; what stays FP32 in every engine stays so here.
+        precision: That was asked for, what stays FP32 in every engine apart; of a graph typed below FP32 its own, with
+            its share where that is not all: ``as typed: 44 % int8``.
+        kinds: Precisions of the layers with weights, the lowest first.
         layers: In order, without those that move and compute nothing.
         unplaced_ms: Measured time of engine layers that are in none of these: layout changes and the like; None without
             measured times.
@@ -113,14 +116,20 @@ class Roofline:
 
     device: Device
     precision: str
+    kinds: tuple[str, ...]
     layers: tuple[LayerBound, ...]
     unplaced_ms: float | None = None
     run_ms: float | None = None
 
     @property
     def peak(self) -> Peak:
-        """Of the device in this precision."""
-        return self.device.by_precision[self.precision]
+        """The highest roof: of the lowest precision."""
+        return self.peaks[self.kinds[0]]
+
+    @property
+    def peaks(self) -> dict[str, Peak]:
+        """Of each precision of the layers with weights."""
+        return {kind: self.device.by_precision[kind] for kind in self.kinds}
 
     @property
     def bound_ms(self) -> float:
@@ -175,12 +184,8 @@ class Roofline:
             "target": self.device.name,
             "title": self.device.title,
             "precision": self.precision,
-            "peak": {
-                "flops": self.peak.flops,
-                "bandwidth": self.peak.bandwidth,
-                "ridge": self.peak.ridge,
-                "source": self.peak.source,
-            },
+            "peak": self.peak.as_dict(),
+            "peaks": {kind: peak.as_dict() for kind, peak in self.peaks.items()},
             "flops": sum(one.flops for one in self.layers),
             "bytes": sum(one.bytes for one in self.layers),
             "bound_ms": self.bound_ms,
@@ -196,29 +201,27 @@ class Roofline:
         }
 
 
-def precision_of(costs: Iterable[LayerCost]) -> str:
-    """What most of the arithmetic of a graph runs in."""
-    totals: dict[str, int] = {}
-    for one in costs:
-        totals[one.precision] = totals.get(one.precision, 0) + one.macs
-    return max(totals, key=lambda name: totals[name])
-
-
 def roofline(costs: Sequence[LayerCost], device: Device, precision: str, *, detector: bool) -> Roofline:
     """Bound of each layer on ``device``.
 
     Args:
         costs: Of the graph's layers.
-        device: With a peak for ``precision``.
-        precision: The graph's own, as it is typed; or, of a graph in FP32, what it is to be built in: then
-            L2Norm, softmax, decoding and NMS stay FP32 and everything else is stored and computed in it.
+        device: With a peak for ``precision``, and of a graph typed below FP32 for each of its precisions.
+        precision: Of a graph in FP32, what it is to be built in: then L2Norm, softmax, decoding and NMS stay FP32 and
+            everything else is stored and computed in it. A graph with any layer typed lower has the lowest of its
+            own: each layer counts as it is typed.
         detector: Whether the network is one.
+
+    Raises:
+        ValueError: Another precision than that of a graph typed below FP32, whose cost in it is not known.
     """
-    typed = precision_of(costs)
+    typed = typed_as(costs)
+    if typed.lowered and precision != typed.name:
+        raise ValueError(f"the graph is typed in {typed.words}: its cost in {precision} is not known")
     layers = []
     for cost in costs:
         where = place(cost.name, detector=detector, op=cost.op, nodes=cost.made)
-        as_typed = precision == typed or is_float_island(where.group)
+        as_typed = precision == typed.name or is_float_island(where.group)
         computed = cost.precision if as_typed else precision
         moved = cost.bytes_at(None if as_typed else ITEM_BYTES[precision])
         peak = device.by_precision.get(computed) or device.by_precision["fp32"]
@@ -237,7 +240,8 @@ def roofline(costs: Sequence[LayerCost], device: Device, precision: str, *, dete
                 is_concatenation=cost.is_concatenation,
             )
         )
-    return Roofline(device=device, precision=precision, layers=tuple(layers))
+    label, kinds = (typed.label, tuple(typed.macs)) if typed.lowered else (precision, (precision,))
+    return Roofline(device=device, precision=label, kinds=kinds, layers=tuple(layers))
 
 
 def with_times(
@@ -275,9 +279,7 @@ def with_times(
     for first in dict.fromkeys(group):
         members = [found.layers[number] for number, one in enumerate(group) if one == first]
         layers.append(_together(members, sums.get(first)))
-    return Roofline(
-        device=found.device, precision=found.precision, layers=tuple(layers), unplaced_ms=unplaced, run_ms=run_ms
-    )
+    return replace(found, layers=tuple(layers), unplaced_ms=unplaced, run_ms=run_ms)
 
 
 def _together(members: Sequence[LayerBound], measured_ms: float | None) -> LayerBound:
@@ -286,7 +288,7 @@ def _together(members: Sequence[LayerBound], measured_ms: float | None) -> Layer
         name=" + ".join(one.name for one in members),
         module=first.module if len(members) == 1 else f"{first.module} ... {members[-1].module}",
         group=first.group if len({one.group for one in members}) == 1 else "several",
-        precision=first.precision,
+        precision=first.precision if len({one.precision for one in members}) == 1 else "several",
         flops=sum(one.flops for one in members),
         bytes=sum(one.bytes for one in members),
         arithmetic_ms=sum(one.arithmetic_ms for one in members),

@@ -13,6 +13,7 @@ from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_j
 from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
 
 if TYPE_CHECKING:
+    from hardnet_deploy.bench.peaks import Peak
     from hardnet_deploy.bench.roofline import Roofline
     from hardnet_deploy.workflows.roofline import RooflineResult
 
@@ -86,8 +87,9 @@ def summary(result: RooflineResult, top: int) -> Iterator[str]:
         f" {total / 1e9:.3f} billion operations"
     )
     yield ""
+    wide = max(9, *(len(one.precision) for one in rooflines))
     yield (
-        f"{'target':<34} {'precision':<9} {'MB':>7} {'bound':>11} {'no concat':>11} {'by memory':>9}"
+        f"{'target':<34} {'precision':<{wide}} {'MB':>7} {'bound':>11} {'no concat':>11} {'by memory':>9}"
         f" {'measured':>11} {'share':>6}"
     )
     for one in rooflines:
@@ -95,11 +97,12 @@ def summary(result: RooflineResult, top: int) -> Iterator[str]:
         measured = "" if one.whole_ms is None else f"{one.whole_ms:8.3f} ms"
         share = "" if one.share is None else f"{100 * one.share:4.0f} %"
         yield (
-            f"{one.device.title:<34} {one.precision:<9} {moved:>7.1f} {one.bound_ms:>8.3f} ms"
+            f"{one.device.title:<34} {one.precision:<{wide}} {moved:>7.1f} {one.bound_ms:>8.3f} ms"
             f" {one.bound_ms_free_concatenation:>8.3f} ms {one.memory_percent:>7.0f} % {measured:>11} {share:>6}"
         ).rstrip()
     for one in {roof.device.name: roof for roof in rooflines}.values():
-        yield f"peak     {one.device.title}, {one.precision}: {_peak(one)}"
+        for kind, peak in one.peaks.items():
+            yield f"peak     {one.device.title}, {kind}: {_peak(peak)}"
     shown = next((one for one in rooflines if one.measured_ms is not None), first)
     yield ""
     yield from _layers(shown, top)
@@ -109,8 +112,7 @@ def summary(result: RooflineResult, top: int) -> Iterator[str]:
         yield f"note     {text}"
 
 
-def _peak(roof: Roofline) -> str:
-    peak = roof.peak
+def _peak(peak: Peak) -> str:
     return f"{peak.flops / 1e9:.4g} billion operations/s, {peak.bandwidth / 1e9:.4g} GB/s; {peak.source}"
 
 

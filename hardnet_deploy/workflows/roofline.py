@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hardnet_deploy.bench.graph_precision import Typed, typed_as
 from hardnet_deploy.bench.peaks import DEVICES, Device, device_of_gpu
 from hardnet_deploy.bench.pictures import draw_roofline
-from hardnet_deploy.bench.roofline import ITEM_BYTES, Roofline, precision_of, roofline, with_times
+from hardnet_deploy.bench.roofline import ITEM_BYTES, Roofline, roofline, with_times
 from hardnet_deploy.data.loading import usual_workers
 from hardnet_deploy.errors import TargetError, UsageError
 from hardnet_deploy.models import registry
@@ -138,7 +139,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
         )
     threads = request.threads or (times.threads if times else None) or usual_workers()
     devices = _devices(request.target, threads, progress)
-    typed = precision_of(costs)
+    typed = typed_as(costs)
     if times is not None:
         refuse_other_gpu(times, devices)
         refuse_other_precision(times, graph, typed)
@@ -148,7 +149,7 @@ def run_roofline(request: RooflineRequest, progress: Progress) -> RooflineResult
     if request.measure:
         times = measured_here(graph, threads=threads, progress=progress)
     found = [roofline(costs, device, precision, detector=graph.detector) for device, precision in pairs]
-    held = [_held(one, costs, times, request) for one in found]
+    held = [_held(one, costs, times, request, typed) for one in found]
     result = RooflineResult(
         graph=graph,
         macs=sum(one.macs for one in costs),
@@ -206,27 +207,30 @@ def _gpu() -> Device:
     return known
 
 
-def _pairs(devices: Sequence[Device], typed: str, asked: str | None) -> list[tuple[Device, str]]:
-    """Devices and precisions; a graph that is typed in INT8 or FP16 has its own alone."""
-    if asked is not None and typed not in {"fp32", asked}:
+def _pairs(devices: Sequence[Device], typed: Typed, asked: str | None) -> list[tuple[Device, str]]:
+    """Devices and precisions; a graph with any layer typed in INT8 or FP16 has its own alone."""
+    if asked is not None and typed.lowered and asked != typed.name:
         raise UsageError(
-            f"the graph is typed in {typed}, so its cost in {asked} is not known",
+            f"the graph is typed in {typed.words}, so its cost in {asked} is not known",
             next_step="name the FP32 graph that it was made from, or drop --precision",
         )
-    wanted = (asked,) if asked else (typed,) if typed != "fp32" else tuple(ITEM_BYTES)
-    pairs = [(device, one) for device in devices for one in wanted if one in device.by_precision]
+    wanted = (asked,) if asked else (typed.name,) if typed.lowered else tuple(ITEM_BYTES)
+    own = set(typed.macs) if typed.lowered else set()
+    pairs = [(device, one) for device in devices for one in wanted if {one, *own} <= device.by_precision.keys()]
     if not pairs:
         raise TargetError(
-            f"{devices[0].title} has no arithmetic in {wanted[0]}",
+            f"{devices[0].title} has no arithmetic in {' and '.join(sorted({wanted[0], *own}))}",
             wanted=", ".join(devices[0].by_precision),
             next_step="choose another --precision or --target",
         )
     return pairs
 
 
-def _held(found: Roofline, costs: Sequence[LayerCost], times: LayerTimes | None, request: RooflineRequest) -> Roofline:
-    """With times where they are of this device and precision."""
-    if times is None or (request.measure and (found.device.name != HERE[0] or found.precision != precision_of(costs))):
+def _held(
+    found: Roofline, costs: Sequence[LayerCost], times: LayerTimes | None, request: RooflineRequest, typed: Typed
+) -> Roofline:
+    """With times where they are of this device and precision; what is measured here runs as it is typed."""
+    if times is None or (request.measure and (found.device.name != HERE[0] or found.kinds[0] != typed.name)):
         return found
     return with_times(found, costs, times.layers, run_ms=times.run_ms)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from hardnet_deploy.bench.graph_precision import Typed
 from hardnet_deploy.bench.peaks import DEVICES, Device, device_of_gpu
 from hardnet_deploy.errors import ArtifactMismatchError, UsageError
 from hardnet_deploy.workflows.environment import Probes, read_cpu
@@ -45,7 +46,7 @@ def refuse_other_input(times: LayerTimes, graph: RooflineGraph) -> None:
         )
 
 
-def refuse_other_precision(times: LayerTimes, graph: RooflineGraph, typed: str) -> None:
+def refuse_other_precision(times: LayerTimes, graph: RooflineGraph, typed: Typed) -> None:
     """Refuse the times of another file whose arithmetic is not that of ``graph``.
 
     A plan cannot be named instead, so the times of one are held against the graph that it was built from.
@@ -53,15 +54,15 @@ def refuse_other_precision(times: LayerTimes, graph: RooflineGraph, typed: str) 
     Args:
         times: Of a profile.
         graph: Held against them.
-        typed: What most of its arithmetic runs in.
+        typed: Its precisions; of a mixed graph no other file is known to have the same layers in each.
 
     Raises:
         ArtifactMismatchError: They differ.
     """
-    if times.is_of(graph) or times.processor is None or times.precision in {None, typed}:
+    if times.is_of(graph) or times.processor is None or times.precision in {None, typed.label}:
         return
     raise ArtifactMismatchError(
-        f"the profile is of an engine in {times.precision}, {graph.identity['label']} is typed in {typed}",
+        f"the profile is of an engine in {times.precision}, {graph.identity['label']} is typed in {typed.words}",
         got=f"times of {times.label}",
         next_step="name the file that was profiled",
     )

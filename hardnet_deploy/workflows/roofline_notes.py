@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from hardnet_deploy.bench.graph_precision import FLOAT, typed_as
 from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.bench.peaks import DEVICES
 from hardnet_deploy.bench.roofline import Roofline
@@ -26,6 +27,9 @@ MODEL: Final = (
 )
 NOMINAL: Final = "peaks of data sheets are dense rates at the nominal boost clock, which a card may exceed"
 MEASURED: Final = "this machine's peaks are what it reached just now"
+WITHOUT_NMS: Final = (
+    "a model by name is counted up to its boxes and scores: NMS, whose cost depends on the boxes, is not"
+)
 HASH_DIGITS: Final = 12
 NAMED: Final = 3
 """Layers without a time that are named."""
@@ -47,8 +51,16 @@ def notes(
         texts.append(NOMINAL)
     if any(one.device.name not in DEVICES for one in found):
         texts.append(MEASURED)
+    typed = typed_as(costs)
+    if typed.mixed:
+        rest = f", the rest {FLOAT}" if FLOAT in typed.macs else ""
+        texts.append(
+            f"{typed.words} of the multiply-accumulates{rest}: each layer is bounded by the peak of its own precision"
+        )
     if any(one.data_dependent for one in costs):
         texts.append("NMS depends on the boxes: only its part that does not is counted")
+    elif graph.detector and graph.identity["sha256"] is None:
+        texts.append(WITHOUT_NMS)
     if times is not None and not times.is_of(graph):
         texts.append(
             f"the times are of another file, {times.label} ({_digest(times.sha256)}); the bounds are of"

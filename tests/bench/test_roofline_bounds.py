@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hardnet_deploy.bench.graph_cost import LayerCost, Traffic
+from hardnet_deploy.bench.graph_precision import typed_as
 from hardnet_deploy.bench.machine_peak import measure_cpu
 from hardnet_deploy.bench.peaks import DEVICES, Device, Peak, device_of_gpu
 from hardnet_deploy.bench.pictures import draw_profile, draw_roofline, refuse_format
-from hardnet_deploy.bench.roofline import precision_of, roofline, with_times
+from hardnet_deploy.bench.roofline import roofline, with_times
 from hardnet_deploy.errors import UsageError
 from hardnet_deploy.targets import TARGETS
 
@@ -68,8 +70,50 @@ def test_what_stays_fp32_stays_so_in_int8() -> None:
     assert (found["L2Norm.square"].precision, found["L2Norm.square"].bound_ms) == ("fp32", pytest.approx(1))
 
 
-def test_the_precision_of_a_graph_is_that_of_most_arithmetic() -> None:
-    assert precision_of(COSTS) == "fp32"
+@pytest.mark.parametrize(
+    ("macs", "name", "label"),
+    [
+        ({"fp32": 100}, "fp32", "fp32"),
+        ({"int8": 100}, "int8", "int8"),
+        ({"fp32": 56, "int8": 44}, "int8", "as typed: 44 % int8"),
+        ({"fp32": 9_999, "int8": 1}, "int8", "as typed: under 1 % int8"),
+        ({"fp32": 1, "int8": 9_999}, "int8", "as typed: over 99 % int8"),
+        ({"fp32": 30, "fp16": 50, "int8": 20}, "int8", "as typed: 20 % int8, 50 % fp16"),
+        ({"fp16": 60, "fp32": 40}, "fp16", "as typed: 60 % fp16"),
+        ({}, "fp32", "fp32"),
+    ],
+)
+def test_a_graph_is_typed_in_the_lowest_precision_of_its_weights(macs: dict[str, int], name: str, label: str) -> None:
+    typed = typed_as([layer("add", 0, 5, op="Add"), *(in_precision(kind, count) for kind, count in macs.items())])
+    assert (typed.name, typed.label, typed.lowered) == (name, label, name != "fp32")
+
+
+def in_precision(kind: str, macs: int) -> LayerCost:
+    return replace(layer(f"{kind}.conv", 2 * macs, 1_000), precision=kind)
+
+
+MIXED = (  # 1 ms of arithmetic each, of INT8 and of FP32; the second reads and writes four bytes a number
+    replace(in_precision("int8", 2_000_000), reads=Traffic(numbers=400_000, number_bytes=400_000)),
+    replace(in_precision("fp32", 500_000), reads=Traffic(numbers=500_000, number_bytes=2_000_000)),
+)
+
+
+def test_layers_of_a_mixed_graph_are_bounded_as_they_are_typed() -> None:
+    found = roofline(MIXED, TOY, "int8", detector=True)
+    assert found.precision == "as typed: 80 % int8"
+    assert [(one.precision, one.bytes) for one in found.layers] == [("int8", 400_000), ("fp32", 2_000_000)]
+    assert [(one.arithmetic_ms, one.bound_ms) for one in found.layers] == [(1.0, 1.0), (1.0, 2.0)]
+    document = found.as_dict()
+    assert document["peak"] == document["peaks"]["int8"]
+    assert document["peaks"].keys() == {"int8", "fp32"}
+    (together,) = with_times(found, MIXED, [("int8.conv + fp32.conv", 6.0)]).layers
+    assert (together.precision, together.share) == ("several", pytest.approx(0.4))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_a_mixed_graph_would_cost_in_one_precision_is_not_made_up(precision: str) -> None:
+    with pytest.raises(ValueError, match=f"80 % int8: its cost in {precision} is not known"):
+        roofline(MIXED, TOY, precision, detector=True)
 
 
 def test_measured_times_find_their_layers_whatever_the_engine_calls_them() -> None:
