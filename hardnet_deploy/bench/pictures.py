@@ -62,7 +62,7 @@ def draw_profile(path: Path, table: LayerTable, *, title: str) -> None:
         [(f"{one.group} ({one.layers})", one.ms, f"{one.ms:.3g} ms, {one.percent:.1f} %") for one in groups],
         [colours[one.group] for one in groups],
     )
-    upper.set_title(f"{title}: time by part of the network (number of layers)", fontsize=11, loc="left")
+    upper.set_title(f"{_plain(title)}: time by part of the network (number of layers)", fontsize=11, loc="left")
     _bars(
         lower,
         [
@@ -94,7 +94,7 @@ def draw_roofline(path: Path, found: Sequence[Roofline], *, title: str) -> None:
             _roof(axes, found[number], colours)
         else:
             axes.set_axis_off()
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(_plain(title), fontsize=12)
     handles = [_marker(colour, name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=_SMALL, frameon=False)
     _save(figure, path)
@@ -128,7 +128,8 @@ def _roof(axes: Axes, roof: Roofline, colours: dict[str, str]) -> None:
     axes.set_xlabel("operations a byte", fontsize=_SMALL)
     axes.set_ylabel("billion operations a second", fontsize=_SMALL)
     reached = f", {roof.whole_ms:.3g} ms measured" if roof.whole_ms else ""
-    axes.set_title(f"{roof.device.title}, {roof.precision}: bound {roof.bound_ms:.3g} ms{reached}", fontsize=10)
+    device = _plain(roof.device.title)
+    axes.set_title(f"{device}, {roof.precision}: bound {roof.bound_ms:.3g} ms{reached}", fontsize=10)
     moved = sum(one.bound_ms for one in copying)
     axes.text(
         0.98,
@@ -145,12 +146,12 @@ def _roof(axes: Axes, roof: Roofline, colours: dict[str, str]) -> None:
 def _bars(axes: Axes, rows: Sequence[tuple[str, float, str]], colours: Sequence[str]) -> None:
     places = range(len(rows))
     axes.barh(places, [ms for _, ms, _ in rows], color=colours)
-    axes.set_yticks(places, [name for name, _, _ in rows], fontsize=_SMALL)
+    axes.set_yticks(places, [_plain(name) for name, _, _ in rows], fontsize=_SMALL)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     longest = max((ms for _, ms, _ in rows), default=1.0)
     axes.set_xlim(0, 1.3 * longest or 1.0)
     for number, (_, ms, text) in enumerate(rows):
-        axes.text(ms + 0.01 * longest, number, text, va="center", fontsize=_SMALL)
+        axes.text(ms + 0.01 * longest, number, _plain(text), va="center", fontsize=_SMALL)
     axes.tick_params(axis="x", labelsize=_SMALL)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -164,7 +165,7 @@ def _figure(width: float, height: float) -> Figure:
 def _marker(colour: str, label: str) -> object:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, marker="o", linestyle="", label=label)
+    return Line2D([], [], color=colour, marker="o", linestyle="", label=_plain(label))
 
 
 def _colours(groups: Sequence[str]) -> dict[str, str]:
@@ -186,6 +187,11 @@ def _order(group: str) -> tuple[int, int]:
 
 def _short(name: str, length: int = 44) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _plain(text: str) -> str:
+    """As it stands: matplotlib takes what two dollars enclose for a formula, and fails where it is none."""
+    return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.cli.common import Debug, Json, Trust, counting, emit, emit_json, guarded, note
 from hardnet_deploy.cli.layer_options import Csv, Output, Picture, Top
@@ -81,15 +82,18 @@ def profile(
     if json:
         emit_json(result.as_dict())
         return
+    prefix = f"{UNTRAINED}: " if result.untrained else ""
     for line in summary(result, top):
-        emit(line)
+        emit((prefix + line).rstrip())
 
 
 def summary(result: ProfileResult, top: int) -> Iterator[str]:
     """Groups, the slowest layers and the lints."""
+    from hardnet_deploy.workflows.profile_result import HASH_DIGITS
+
     table, profile_ = result.table, result.table.profile
-    identity = result.engine["sha256"] or result.engine["state_sha256"]
-    yield f"{result.engine['label']} (SHA-256 {identity[:12] if identity else 'unknown'}): {result.provenance}"
+    digest = result.sha256[:HASH_DIGITS] if result.sha256 else "unknown"
+    yield f"{result.engine['label']} (SHA-256 {digest}): {result.provenance}"
     runs = _counted(profile_.runs, "run")
     yield f"source   {profile_.source}; mean of {runs}; {result.conditions['data']}{_threads(result)}"
     yield f"time     {_account(result)}"

@@ -241,5 +241,4 @@ def _write(request: ProfileRequest, result: ProfileResult) -> None:
         columns = ("name", "module", "group", "op", "ms", "percent", "calls")
         save_csv(request.csv, columns, [one.as_dict() for one in result.table.slowest()])
     if request.picture is not None:
-        title = Path(str(result.engine["label"])).name
-        draw_profile(request.picture, result.table, title=f"{title}{' (simulated)' if result.simulated else ''}")
+        draw_profile(request.picture, result.table, title=result.title)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from hardnet_deploy.artifacts import UNTRAINED
 from hardnet_deploy.bench.layer_times import LayerTable
 from hardnet_deploy.bench.lints import Lint
 
 SCHEMA: Final = 1
 KIND: Final = "profile"
+HASH_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,26 @@ class ProfileResult:
     conditions: Mapping[str, Any]
     files: Mapping[str, str]
     command: tuple[str, ...]
+
+    @property
+    def untrained(self) -> bool:
+        """True for weights that nobody trained: what NMS then finds is no detector's."""
+        return self.engine["trained"] is False
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file, else of PyTorch's weights; None where neither is known."""
+        digest: str | None = self.engine["sha256"] or self.engine["state_sha256"]
+        return digest
+
+    @property
+    def title(self) -> str:
+        """Of its picture: what was profiled, and what its times must not be read without."""
+        digest = f"SHA-256 {self.sha256[:HASH_DIGITS]}" if self.sha256 else None
+        told = (digest, UNTRAINED if self.untrained else None, "simulated" if self.simulated else None)
+        remarks = ", ".join(filter(None, told))
+        name = Path(str(self.engine["label"])).name
+        return f"{name} ({remarks})" if remarks else name
 
     def as_dict(self) -> dict[str, Any]:
         """The document; docs/profile-json.md tells every field."""

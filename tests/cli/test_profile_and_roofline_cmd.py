@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from small_int8 import fill_folder
+from small_int8 import build, detector_graph, fill_folder, write_graph
 from typer.testing import CliRunner
 
 from hardnet_deploy.bench import machine_peak
@@ -68,6 +68,29 @@ def test_one_run_is_not_called_several() -> None:
     assert source.endswith("; 1 thread")
 
 
+@pytest.mark.parametrize("engine", ["hardnet39ds", "untrained.onnx"])
+def test_what_nobody_trained_is_called_so_with_its_hash(engine: str) -> None:
+    write_graph(Path("untrained.onnx"), detector_graph(), weights={"trained": False, "source": "drawn from seed 0"})
+    result = run("profile", engine, "--iterations", "1", "--threads", "1", "-o", "p.json", "--picture", "p.svg")
+    lines = result.stdout.splitlines()
+    assert all(line.startswith("untrained:") for line in lines)
+    told = json.loads(Path("p.json").read_text())["engine"]
+    digest = (told["sha256"] or told["state_sha256"])[:12]
+    assert f"{engine} (SHA-256 {digest})" in lines[0]
+
+
+def test_what_was_trained_is_not_called_untrained() -> None:
+    assert "untrained" not in run(*PROFILE).stdout
+
+
+@pytest.mark.parametrize("command", ["profile", "roofline"])
+def test_a_dollar_in_a_name_is_no_formula(command: str) -> None:
+    for end in ("", ".json"):
+        Path(f"float.onnx{end}").rename(f"a$_$b.onnx{end}")
+    run(command, "a$_$b.onnx", "--threads", "1", "--picture", "p.svg")
+    assert Path("p.svg").exists()
+
+
 def test_an_import_is_said_to_be_one() -> None:
     entry = {"name": "base.0.conv", "timeMs": 10.0, "averageMs": 1.0, "medianMs": 1.0, "percentage": 100.0}
     Path("t.json").write_text(json.dumps([{"count": 10}, entry]))
@@ -88,6 +111,23 @@ def test_a_roofline_for_a_person() -> None:
     assert "https://" in out
     assert "measured here" in out
     assert "the network's share is of a run without the profiler" in out
+
+
+def test_a_mixed_engine_has_one_row_a_device_and_the_peaks_of_both_precisions() -> None:
+    build(layer_precisions="base.1.a:fp32")
+    lines = run("roofline", "int8.onnx", "--target", "gtx-1080ti").stdout.splitlines()
+    (row,) = (line for line in lines if line.startswith("GeForce GTX 1080 Ti   "))
+    assert " % int8 " in row
+    peaks = [line.partition(":")[0].rpartition(", ")[2] for line in lines if line.startswith("peak ")]
+    assert peaks == ["int8", "fp32"]
+
+
+@pytest.mark.parametrize(
+    ("model", "told"), [("ssd300-hardnet-demo", True), ("hardnet39ds", False), ("float.onnx", False)]
+)
+def test_a_detector_by_name_says_that_its_nms_is_not_counted(model: str, told: bool) -> None:
+    out = run("roofline", model, "--target", "h200").stdout
+    assert ("NMS, whose cost depends on the boxes, is not" in out) == told
 
 
 def test_a_roofline_in_json() -> None:

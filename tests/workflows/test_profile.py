@@ -80,6 +80,14 @@ def test_the_document_of_an_onnx_file(tmp_path: Path) -> None:
     assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["kind"] == "profile"
 
 
+def test_the_title_of_a_picture_has_the_hash_and_what_the_times_must_not_be_read_without() -> None:
+    trained = run(engine="float.onnx", iterations=1, threads=1)
+    assert trained.title == f"float.onnx (SHA-256 {sha256_file(Path('float.onnx'))[:12]})"
+    drawn = run(engine="hardnet39ds", iterations=1, threads=1)
+    assert drawn.engine["sha256"] is None
+    assert drawn.title == f"hardnet39ds (SHA-256 {drawn.engine['state_sha256'][:12]}, untrained)"
+
+
 def test_an_int8_engine_runs_integer_kernels() -> None:
     build()
     result = run(engine="int8.onnx", iterations=2, threads=1)
