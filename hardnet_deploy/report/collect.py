@@ -40,12 +40,12 @@ def collect(runs: Sequence[Path]) -> Collection:
 
     A file that is named must be a document; in a folder, what is none is passed over, and what is one and cannot be
     used is remembered, as is what is above :data:`LARGEST`. Hidden folders are not looked at. A document in two
-    places, the same to the byte, counts once.
+    places, the same to the byte, counts once; a manifest counts in each place, as it is about the file beside it.
 
     Raises:
         InputFileError: A run that is not there, or a named file that is no document or cannot be used.
     """
-    documents: dict[str, Document] = {}
+    documents: dict[object, Document] = {}
     unread: list[tuple[Path, str]] = []
     foreign = 0
     for run in runs:
@@ -61,11 +61,18 @@ def collect(runs: Sequence[Path]) -> Collection:
                 except InputFileError as error:
                     unread.append((path, error.what + (f": {error.got}" if error.got else "")))
                 else:
-                    documents.setdefault(document.sha256, document)
+                    documents.setdefault(_identity(document), document)
         else:
             document = _named(run)
-            documents.setdefault(document.sha256, document)
+            documents.setdefault(_identity(document), document)
     return Collection(documents=tuple(documents.values()), unread=tuple(unread), foreign=foreign)
+
+
+def _identity(document: Document) -> object:
+    """What two places of one document share."""
+    if document.kind != "manifest":
+        return document.sha256
+    return Path(os.path.realpath(document.path.parent), document.path.name)
 
 
 def _named(run: Path) -> Document:

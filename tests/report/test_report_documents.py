@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,17 @@ def test_one_document_in_two_places_counts_once(tmp_path: Path) -> None:
     save(tmp_path / "a" / "p.json", MADE["parity"])
     copy = save(tmp_path / "b" / "q.json", MADE["parity"])
     assert len(collect([tmp_path, copy]).documents) == 1
+
+
+def test_a_copied_manifest_is_about_the_file_beside_the_copy(tmp_path: Path) -> None:
+    artifact(tmp_path / "out", "a.onnx")
+    shutil.copytree(tmp_path / "out", tmp_path / "prod")
+    runs = [tmp_path / "out", tmp_path / "prod"]
+    found = collect([*runs, tmp_path / "out" / "a.onnx.json", tmp_path])
+    assert [one.artifact for one in found.documents] == [one / "a.onnx" for one in runs]
+    assert "prod" not in " ".join(make_page(join(collect(runs))).cautions)
+    (tmp_path / "prod" / "a.onnx").write_bytes(b"another")
+    assert f"{tmp_path / 'prod' / 'a.onnx'} has changed since" in " ".join(make_page(join(collect(runs))).cautions)
 
 
 def test_a_named_file_must_be_there_and_be_a_document(tmp_path: Path) -> None:
