@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from hardnet_deploy.report.decision import disagreements
 from hardnet_deploy.report.documents import Document
-from hardnet_deploy.report.file_states import CHANGED, file_state
+from hardnet_deploy.report.file_states import CHANGED, compared_file, file_state
 from hardnet_deploy.report.lineage import why_void
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.texts import mean_ap, short
 from hardnet_deploy.report.timings import load_of
+from hardnet_deploy.report.verdicts import judge
 
 SAME_MAP: Final = 1e-3
 """Two runs of one engine on the same images may differ by so much: in other batches sums come out in another order,
@@ -29,6 +31,7 @@ def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
     """
     found = (
         *_untrue_files(runs, states),
+        *_other_files(runs),
         *_two_files_of_one_name(runs),
         *_two_manifests(runs),
         *_other_than_compared(runs),
@@ -37,6 +40,7 @@ def contradictions(runs: Runs, states: Mapping[Path, str]) -> tuple[str, ...]:
         *disagreements(runs),
         *_void(runs),
         *_other_images(runs),
+        *_not_found(runs),
         *_marked(runs),
         *_timings(runs),
         *(f"{path} is not in this report: {why}." for path, why in runs.collection.unread),
@@ -53,6 +57,32 @@ def _untrue_files(runs: Runs, states: Mapping[Path, str]) -> Iterator[str]:
     for document in runs.collection.of("manifest"):
         if states[document.path] == CHANGED:
             yield f"{document.artifact} has changed since its manifest was written: these are not its numbers."
+
+
+def _other_files(runs: Runs) -> Iterator[str]:
+    """Of files that have a manifest beside them the manifest's own state tells."""
+    for engine in runs.engines:
+        compared = compared_file(engine, runs)
+        for path in compared.others if compared else ():
+            own = {os.path.realpath(document.artifact) for document in engine.manifests}
+            if os.path.realpath(path) not in own:
+                yield (
+                    f"{path} is another file now than {engine.name} (SHA-256 {short(engine.sha256)}), which these runs "
+                    "are about: these are not its numbers."
+                )
+
+
+def _not_found(runs: Runs) -> Iterator[str]:
+    """Engines that might be deployed, and whose file is neither where it was nor beside what is known of it."""
+    lost = []
+    for engine in runs.engines:
+        compared = compared_file(engine, runs)
+        if compared and not compared.found and engine.judged and judge(engine, runs).eligible:
+            lost.append(f"{engine.name} (SHA-256 {short(engine.sha256)})")
+    if lost:
+        yield (
+            f"Not found, so that nothing says whether they are still the files that were compared: {', '.join(lost)}."
+        )
 
 
 def _two_files_of_one_name(runs: Runs) -> Iterator[str]:
@@ -93,13 +123,15 @@ def _without_source(value: Any) -> Any:
 
 def _other_than_compared(runs: Runs) -> Iterator[str]:
     """A timed file that goes by the name of a compared one and is another."""
-    names = {Path(label).name: engine for engine in runs.engines if engine.judged for label in engine.labels}
+    judged = [engine for engine in runs.engines if engine.judged]
+    known = {digest for engine in judged for digest in engine.ids}
+    names = {Path(label).absolute(): engine for engine in judged for label in engine.labels}
     for document in runs.collection.of("bench"):
         for row in document.content.parts("rows"):
             artifact = row.part("artifact")
             file, digest = artifact.text("file"), artifact.text("sha256")
-            engine = names.get(Path(file).name) if file else None
-            if engine and digest and digest not in engine.ids:
+            engine = names.get(Path(file).absolute()) if file else None
+            if engine and digest and digest not in known:
                 yield (
                     f"{file} was timed with SHA-256 {short(digest)}, but compared with SHA-256 {short(engine.sha256)}: "
                     "the time is not of the engine whose accuracy is known."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hardnet_deploy.evaluate.bootstrap import LEAST_FOR_INTERVAL
 from hardnet_deploy.report.documents import Document
-from hardnet_deploy.report.file_states import CHANGED, file_state
+from hardnet_deploy.report.file_states import CHANGED, compared_file, file_state
 from hardnet_deploy.report.lineage import State, references, state_of, why_void
 from hardnet_deploy.report.runs import Engine, Runs
 from hardnet_deploy.report.texts import counted, drop_in_words
@@ -97,7 +98,7 @@ def judge(engine: Engine, runs: Runs) -> Verdict:
     cost = cost_of(most) if most else None
     held_against = references(engine, runs)
     nearest = [runs.side(document.content.part("reference")) for document in counting]
-    reasons = [*_against(engine, state, held_against, [void for void in voids if void]), *_file_changed(engine)]
+    reasons = [*_against(engine, state, held_against, [void for void in voids if void]), *_file_changed(engine, runs)]
     if state == "passed" and most:
         reasons += _thin_evidence(most, cost, (engine, *held_against))
     return Verdict(
@@ -138,10 +139,16 @@ def _weight(parity: Document) -> tuple[bool, int]:
     return cost_of(parity) is not None, parity.content.part("data").count("images")
 
 
-def _file_changed(engine: Engine) -> Iterator[str]:
+def _file_changed(engine: Engine, runs: Runs) -> Iterator[str]:
+    told = set()
     for manifest in engine.manifests:
         if file_state(manifest) == CHANGED:
+            told.add(os.path.realpath(manifest.artifact))
             yield f"{manifest.artifact} has changed since its manifest was written, and is another file now"
+    compared = compared_file(engine, runs)
+    for path in compared.others if compared else ():
+        if os.path.realpath(path) not in told:
+            yield f"{path} is another file now than the one that was compared"
 
 
 def _thin_evidence(parity: Document, cost: Cost | None, engines: Sequence[Engine]) -> Iterator[str]:

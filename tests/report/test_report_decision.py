@@ -219,4 +219,5 @@ def test_an_artifact_that_changed_since_is_said(tmp_path: Path) -> None:
 
 
 def test_runs_that_agree_have_nothing_to_be_said(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"a.onnx")
     assert cautions(tmp_path, parity("a.onnx"), evaluation("a.onnx"), bench([bench_row("a.onnx", 9.0)])) == ""
