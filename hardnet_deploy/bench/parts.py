@@ -50,13 +50,13 @@ class Parts:
     """Functions of the layers above.
 
     Args:
-        open_model: Of a registered name, a checkpoint or None, and a code line.
+        open_model: Of a registered name, a checkpoint or None, a code line, and a file of class names or None.
         open_artifact: Of a path, and whether it is trusted.
         fold: A module in eval mode and an example [1, 3, S, S] to a copy with its batch norms folded, and a sentence
             on those that stayed, if any did.
     """
 
-    open_model: Callable[[str, Path | None, str], Opened]
+    open_model: Callable[[str, Path | None, str, Path | None], Opened]
     open_artifact: Callable[[Path, bool], Opened]
     fold: Callable[[nn.Module, Tensor], tuple[nn.Module, str | None]]
 

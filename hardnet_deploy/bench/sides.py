@@ -67,6 +67,7 @@ class Side:
             images, M >= N, cycled in batches, or float32 [N, 3, S, S], fed as it is.
         threads: Of the process that runs it.
         code_line: Which repository trained ``weights``.
+        classes: File with the class names of ``weights``; None for the usual ones of the network.
         thresholds: Of the NMS behind ``torch``; None for the usual ones of the model. A file has its own.
         trust: Take an artifact whose manifest is missing or disagrees; noted in the facts.
         made_here: The caller wrote the ONNX file itself, a moment ago: it needs no manifest.
@@ -88,6 +89,7 @@ class Side:
     data: str = RANDOM
     threads: int = 1
     code_line: str = "pingolh"
+    classes: str | None = None
     thresholds: Thresholds | None = None
     trust: bool = False
     made_here: bool = False

@@ -221,7 +221,8 @@ def _open(side: Side, parts: Parts) -> Network:
             sha256=state_sha256(module),
             preprocess=classifier_preprocess(side.size),
         )
-    opened = parts.open_model(side.network, Path(side.weights) if side.weights else None, side.code_line)
+    weights, classes = (Path(text) if text else None for text in (side.weights, side.classes))
+    opened = parts.open_model(side.network, weights, side.code_line, classes)
     if opened.network is None:
         raise SideError(f"{side.network} is no PyTorch model")
     return Network(

@@ -10,6 +10,7 @@ import typer
 
 from hardnet_deploy.cli.bench_progress import bench_progress
 from hardnet_deploy.cli.common import INTERRUPTED, Debug, Json, Trust, emit, emit_json, guarded, note
+from hardnet_deploy.cli.model_options import Classes
 from hardnet_deploy.errors import HardnetDeployError
 
 OUT = "Outputs"
@@ -87,6 +88,7 @@ def bench(
     code_line: Annotated[
         str, typer.Option("--code-line", help="For MODEL=CHECKPOINT: pingolh or lzx1413.")
     ] = "pingolh",
+    classes: Classes = None,
     trust: Trust = False,
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the document, on the way too.", rich_help_panel=OUT)
@@ -126,6 +128,7 @@ def bench(
         warm_up_ms=warm_up,
         allow_unstable=allow_unstable,
         code_line=code_line,
+        classes=classes,
         trust=trust,
         save=save,
         markdown=markdown,

@@ -81,6 +81,7 @@ class ArtifactMaker:
                     model=subject.network,
                     weights=subject.weights,
                     code_line=self._code_line if subject.detects else ExportRequest.code_line,
+                    classes=subject.classes,
                     size=None if subject.detects else subject.size,
                     batch=str(row.batch),
                     output=path,

@@ -16,6 +16,7 @@ from hardnet_deploy.errors import UsageError
 from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.document_files import refuse_outputs
 from hardnet_deploy.workflows.export_options import MAX_BATCH
+from hardnet_deploy.workflows.open_engine import CLASSES_OF_FILES, names_detector
 
 USUAL_BUDGET_S: Final = 600.0  # of timing, on a CPU
 QUICK_BUDGET_S: Final = 60.0  # of timing, for each network
@@ -52,6 +53,8 @@ class BenchRequest:
         warm_up_ms: Untimed, before each turn.
         allow_unstable: Take times that did not settle, marked so.
         code_line: Which repository trained a checkpoint given as ``MODEL=CHECKPOINT``.
+        classes: File with the class names of every detector given as ``MODEL=CHECKPOINT``; None for the usual ones. A
+            model that is named alone keeps its own, beside which a checkpoint is timed.
         trust: Take an artifact whose manifest is missing or disagrees.
         save: File for the document.
         markdown: File for the table.
@@ -75,6 +78,7 @@ class BenchRequest:
     warm_up_ms: float | None = None
     allow_unstable: bool = False
     code_line: str = registry.CODE_LINES[0]
+    classes: Path | None = None
     trust: bool = False
     save: Path | None = None
     markdown: Path | None = None
@@ -142,6 +146,8 @@ def refuse_nonsense(request: BenchRequest) -> None:
         raise UsageError(
             f"unknown code line '{request.code_line}'", wanted=" or ".join(registry.CODE_LINES), next_step="see --help"
         )
+    if request.classes is not None and not any("=" in text and names_detector(text) for text in request.subjects):
+        raise UsageError(CLASSES_OF_FILES, got=", ".join(request.subjects) or "no such checkpoint", next_step="drop it")
     parse_budget(request.budget)
     parse_boundary(request.boundary)
     refuse_outputs({"--save": request.save, "--markdown": request.markdown, "--csv": request.csv}, _read(request))
@@ -150,6 +156,8 @@ def refuse_nonsense(request: BenchRequest) -> None:
 def _read(request: BenchRequest) -> Iterator[Path]:
     if request.results is not None:
         yield request.results
+    if request.classes is not None:
+        yield request.classes
     for text in request.subjects:
         name, _, weights = text.partition("=")
         path = Path(weights) if weights else Path(name)

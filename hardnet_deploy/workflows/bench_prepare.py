@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -13,6 +13,7 @@ from hardnet_deploy.errors import CheckpointError, ExportError, InputFileError, 
 from hardnet_deploy.workflows.bench_artifacts import ArtifactMaker
 from hardnet_deploy.workflows.bench_data import BenchData
 from hardnet_deploy.workflows.bench_plan import BenchPlan, PlannedRow
+from hardnet_deploy.workflows.open_engine import open_engine
 
 Progress = Callable[[str, int, int], None]
 PREPARING: Final = "preparing"
@@ -66,6 +67,7 @@ def prepare(
     made = Prepared()
     maker = ArtifactMaker(data, folder, code_line, machine.tensorrt_target)
     rows = plan.to_time
+    _hold_checkpoints(rows, code_line)
     for number, row in enumerate(rows):
         progress(f"{PREPARING} {row.key}", number, len(rows))
         try:
@@ -84,6 +86,13 @@ def prepare(
         made.sides[row.key] = _side(row, plan, data, artifact, code_line=code_line, trust=trust)
     progress(PREPARING, len(rows), len(rows))
     return made
+
+
+def _hold_checkpoints(rows: Sequence[PlannedRow], code_line: str) -> None:
+    """Load every checkpoint once, whatever engines it is timed with, so that one that does not fit is told in full."""
+    for subject in {row.subject.label: row.subject for row in rows}.values():
+        if subject.weights is not None:
+            open_engine(subject.label, code_line=code_line, classes=subject.classes)
 
 
 def _one_line(error: Exception) -> str:
@@ -111,6 +120,7 @@ def _side(
         data=data.side,
         threads=plan.threads,
         code_line=code_line,
+        classes=str(subject.classes) if kind == "torch" and subject.classes is not None else None,
         thresholds=subject.thresholds if kind == "torch" and row.boundary != NETWORK else None,
         trust=trust and file is not None,
     )

@@ -18,6 +18,7 @@ from hardnet_deploy.nms.efficient import PLUGIN_OP
 from hardnet_deploy.specs import ModelSpec, Thresholds
 from hardnet_deploy.tensor_names import BOXES, DETECTION_OUTPUTS
 from hardnet_deploy.workflows.bench_options import BenchRequest
+from hardnet_deploy.workflows.export_options import read_classes
 from hardnet_deploy.workflows.open_engine import OpenEngine, is_plan, open_engine, usual_thresholds
 from hardnet_deploy.workflows.open_plan import read_plan
 
@@ -66,6 +67,7 @@ class Subject:
         size: Side of the square input.
         spec: Of a registered model, at that size; None for rivals and files.
         weights: A checkpoint.
+        classes: File with the class names of a detector's checkpoint; None for the usual ones.
         detects: True where boxes come out of it.
         thresholds: Of its NMS; None where there is none to time.
         file: Of an artifact.
@@ -77,6 +79,7 @@ class Subject:
     size: int
     spec: ModelSpec | None = None
     weights: Path | None = None
+    classes: Path | None = None
     detects: bool = False
     thresholds: Thresholds | None = None
     file: BenchFile | None = None
@@ -87,11 +90,12 @@ def find_subject(text: str, request: BenchRequest, *, usual_size: int | None) ->
 
     Args:
         text: A model, ``MODEL=CHECKPOINT``, a rival, or an artifact file.
-        request: Its ``size``, ``trust`` and ``code_line`` count.
+        request: Its ``size``, ``trust``, ``code_line`` and ``classes`` count.
         usual_size: Of backbones, where the request has none; None for what they were trained at.
 
     Raises:
-        UsageError: Nothing has that name, or ``--size`` is for something whose size is fixed.
+        UsageError: Nothing has that name, ``--size`` is for something whose size is fixed, or a class list that cannot
+            be.
         InputFileError, ArtifactMismatchError: See :func:`~hardnet_deploy.workflows.open_engine.open_engine`.
     """
     name, equals, weights = text.partition("=")
@@ -121,6 +125,9 @@ def _model(text: str, spec: ModelSpec, request: BenchRequest, *, size: int, equa
         raise InputFileError(f"there is no checkpoint {weights}", next_step="check the path")
     if not spec.is_detector or request.size is not None:
         spec = registry.with_size(spec, size)
+    classes = request.classes if equals and spec.is_detector else None
+    if classes is not None:
+        spec = registry.with_classes(spec, read_classes(classes))
     return Subject(
         label=text,
         network=spec.name,
@@ -128,6 +135,7 @@ def _model(text: str, spec: ModelSpec, request: BenchRequest, *, size: int, equa
         size=spec.preprocess.size,
         spec=spec,
         weights=Path(weights) if equals else None,
+        classes=classes,
         detects=spec.is_detector,
         thresholds=usual_thresholds(spec.dataset) if spec.is_detector else None,
     )

@@ -16,9 +16,10 @@ WORKER: Final = ("-m", "hardnet_deploy.workflows.bench_worker")
 """For :func:`hardnet_deploy.bench.interleaved.time_sides`."""
 
 
-def open_model(name: str, weights: Path | None, code_line: str) -> Opened:
+def open_model(name: str, weights: Path | None, code_line: str, classes: Path | None) -> Opened:
     """See :class:`~hardnet_deploy.bench.parts.Parts`."""
-    return _opened(open_engine(name if weights is None else f"{name}={weights}", code_line=code_line))
+    text = name if weights is None else f"{name}={weights}"
+    return _opened(open_engine(text, code_line=code_line, classes=classes))
 
 
 def open_artifact(path: Path, trust: bool) -> Opened:  # noqa: FBT001  (called by position, through Parts)

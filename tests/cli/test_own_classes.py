@@ -29,7 +29,9 @@ PARITY = ("parity", ENGINE, ONNX, "--data", DATA, "--resamples", "20", "--tensor
 EVALUATE = ("evaluate", ENGINE, "--data", DATA)
 DETECT = ("detect", ENGINE, PICTURE, "--no-picture")
 PROFILE = ("profile", ENGINE, "--iterations", "1", "--threads", "1")
-EVERY = pytest.mark.parametrize("words", [PARITY, EVALUATE, DETECT, PROFILE], ids=lambda words: words[0])
+BENCH = ("bench", ENGINE, "--engines", "eager", "--iterations", "1", "--rounds", "1", "--threads", "1")
+BENCH = (*BENCH, "--allow-unstable")
+EVERY = pytest.mark.parametrize("words", [PARITY, EVALUATE, DETECT, PROFILE, BENCH], ids=lambda words: words[0])
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,18 @@ def test_evaluate_matches_the_datas_categories_by_the_own_names() -> None:
     assert "where they are a checkpoint's own with --classes FILE" in result.stderr
 
 
+def test_bench_times_the_checkpoint_and_its_export_with_the_same_weights_and_a_model_named_alone_as_it_is() -> None:
+    words = ("bench", ENGINE, MODEL, *BENCH[2:], "--engines", "eager,ort-fp32", "--boundary", "network")
+    document = json.loads(run(*words, "--classes", CLASSES, "--json").stdout)
+    rows = {one["key"]: one for one in document["rows"]}
+    assert set(rows) == {f"{network}/{engine}" for network in (ENGINE, MODEL) for engine in ("eager", "ort-fp32")}
+    assert all(one["measured"] for one in rows.values())
+    assert all(one["trained"] for one in rows.values())
+    assert rows[f"{ENGINE}/ort-fp32"]["gain_over_eager"]["eager"] == f"{ENGINE}/eager"
+    own, shipped = (rows[f"{network}/eager"]["parameters"] for network in (ENGINE, MODEL))
+    assert own < shipped  # 3 classes, not 12
+
+
 @EVERY
 def test_without_a_class_list_the_next_step_can_be_typed_on_the_same_command(words: tuple[str, ...]) -> None:
     result = run(*words, exit_code=4)
@@ -138,6 +152,8 @@ def test_lists_are_refused_as_export_refuses_them(
         ("evaluate", ONNX, "--data", DATA),
         ("detect", ONNX, PICTURE),
         ("profile", ONNX),
+        ("bench", ONNX, MODEL),
+        ("bench", "resnet50", "hardnet39ds"),
         ("parity", "hardnet39ds", ONNX, "--data", DATA),
         ("profile", "hardnet39ds"),
     ],
@@ -150,8 +166,8 @@ def test_a_list_that_would_do_nothing_is_a_usage_error(words: tuple[str, ...]) -
     assert files(Path()) == before
 
 
-@pytest.mark.parametrize("words", [PARITY, EVALUATE, PROFILE], ids=lambda words: words[0])
-def test_the_class_list_is_not_overwritten(words: tuple[str, ...]) -> None:
-    result = run(*words, "--classes", CLASSES, "-o", CLASSES, exit_code=2)
+@pytest.mark.parametrize(("words", "option"), [(PARITY, "-o"), (EVALUATE, "-o"), (PROFILE, "-o"), (BENCH, "--save")])
+def test_the_class_list_is_not_overwritten(words: tuple[str, ...], option: str) -> None:
+    result = run(*words, "--classes", CLASSES, option, CLASSES, exit_code=2)
     assert "would overwrite names.txt" in result.stderr
     assert Path(CLASSES).read_text(encoding="utf-8").split("\n")[0] == NAMES[0]
