@@ -14,8 +14,10 @@ from typing import Any, Final, Protocol
 from hardnet_deploy.bench.conditions import ConditionWatch, basic_machine
 from hardnet_deploy.bench.document import KIND, SCHEMA, save_bench
 from hardnet_deploy.bench.engine_columns import Machine
+from hardnet_deploy.bench.gpu_state import GpuReader
 from hardnet_deploy.bench.interleaved import time_sides
 from hardnet_deploy.bench.protocols import OWN
+from hardnet_deploy.bench.sides import Device
 from hardnet_deploy.bench.stability import rule
 from hardnet_deploy.bench.timing import USUAL_ROUNDS, TimingPlan, TimingProgress, Timings
 from hardnet_deploy.errors import OutputFileError
@@ -28,7 +30,7 @@ from hardnet_deploy.workflows.bench_prepare import prepare
 from hardnet_deploy.workflows.bench_result import BenchResult
 from hardnet_deploy.workflows.bench_rows import RowMaker
 from hardnet_deploy.workflows.bench_worker import WORKER
-from hardnet_deploy.workflows.environment import Cpu, Probes, read_cpu, read_gpus
+from hardnet_deploy.workflows.environment import Cpu, Probes, read_cpu
 
 Tell = Callable[[str], None]
 SAVE_EVERY_S: Final = 5.0
@@ -86,6 +88,7 @@ def run_bench(
         machine={**basic_machine(), "cpu": {**asdict(cpu), "int8_dot_product": cpu.int8_dot_product}},
         threads=plan.threads,
         load_before=load_before,
+        on_gpu="cuda" in _devices(plan),
     )
     watch.sample()  # before engines are prepared: their load is none of others
     with tempfile.TemporaryDirectory(prefix="hardnet-deploy-") as name:
@@ -214,8 +217,8 @@ class _Writer:
 
     def _machine(self) -> str:
         cpu = self._cpu
-        gpus, _ = read_gpus(Probes()) if self._plan.device == "cuda" else ((), None)
-        on = f"{gpus[0].name}, " if gpus else ""
+        gpu = GpuReader().read() if "cuda" in _devices(self._plan) else None
+        on = f"{gpu['name']}, " if gpu and gpu["name"] else ""
         cores = "" if cpu.cores is None else f", {cpu.cores} core{'' if cpu.cores == 1 else 's'}"
         return f"{on}{cpu.model}{cores}, {self._plan.threads} thread{'' if self._plan.threads == 1 else 's'} an engine"
 
@@ -240,10 +243,23 @@ class _Writer:
             "loadings": max(_loadings(found), default=0),
             "method": f"each engine in a process of its own, in turn, {plan.warm_up_ms:g} ms untimed before each turn"
             + _loaded_anew(_loadings(found)),
-            "stability": rule("cuda" if plan.device == "cuda" else "cpu", loadings=plan.loadings),
+            "stability": _stability(plan),
             "stopped_by": found.stopped_by if found else None,
             "groups": [list(group) for group in found.groups] if found else [],
         }
+
+
+def _devices(plan: BenchPlan) -> list[Device]:
+    """That rows are timed on."""
+    return sorted({row.device for row in plan.to_time})
+
+
+def _stability(plan: BenchPlan) -> str:
+    """The rule of each device that rows are timed on."""
+    rules = {device: rule(device, loadings=plan.loadings) for device in _devices(plan) or ["cpu"]}
+    if len(rules) == 1:
+        return next(iter(rules.values()))
+    return "; ".join(f"on the {'GPU' if device == 'cuda' else 'CPU'}: {text}" for device, text in rules.items())
 
 
 def _loadings(found: Timings | None) -> list[int]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from made_up_bench import LAPTOP, MadeUpTimings, made_up_timing
+from made_up_bench import LAPTOP, WORKSTATION, MadeUpTimings, made_up_timing
 
+from hardnet_deploy.bench.engine_columns import Machine
+from hardnet_deploy.bench.gpu_state import GpuReader
 from hardnet_deploy.bench.sides import Side
-from hardnet_deploy.bench.timing import StoppedBy, Timings
+from hardnet_deploy.bench.stability import rule
+from hardnet_deploy.bench.timing import USUAL_LOADINGS, StoppedBy, Timings
 from hardnet_deploy.workflows import bench as workflow
 from hardnet_deploy.workflows.bench import run_bench
 from hardnet_deploy.workflows.bench_options import BenchRequest
@@ -53,6 +57,25 @@ def test_too_few_rounds_to_tell_are_named_as_what_is_missing(
     assert result.error is not None
     assert told in (result.error.next_step or "")
     assert "--allow-unstable" in (result.error.next_step or "")
+
+
+@pytest.mark.usefixtures("timings")
+def test_each_device_that_rows_are_timed_on_has_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretended = dict.fromkeys(("clock_mhz", "held_back", "held_back_us")) | {"name": "A pretended GPU"}
+    monkeypatch.setattr(GpuReader, "read", lambda _: pretended)
+
+    def document(engines: str, machine: Machine) -> dict[str, Any]:
+        request = BenchRequest(subjects=("hardnet68",), engines=engines)
+        return run_bench(request, lambda *_: None, machine=machine).document
+
+    cpu, cuda = rule("cpu", loadings=USUAL_LOADINGS), rule("cuda")
+    both = document("eager,ort-fp32", WORKSTATION)
+    assert both["protocol"]["stability"] == f"on the CPU: {cpu}; on the GPU: {cuda}"
+    assert both["machine"].startswith("A pretended GPU, ")
+    alone = document("ort-fp32", WORKSTATION)  # PyTorch would run on the GPU there, and runs nothing
+    assert alone["protocol"]["stability"] == document("eager", LAPTOP)["protocol"]["stability"] == cpu
+    assert "pretended" not in alone["machine"]
+    assert document("eager", WORKSTATION)["protocol"]["stability"] == cuda
 
 
 def test_an_engine_that_ended_early_is_an_error_although_its_times_had_settled(timings: MadeUpTimings) -> None:
