@@ -11,6 +11,7 @@ from hardnet_deploy.report.runs import Engine, Runs
 
 SENSITIVITY = "hardnet-deploy sensitivity F.onnx --data DATA -o sensitivity.json"
 BUILD = "hardnet-deploy build-engine F.onnx --int8 --data DATA"
+NOISE = "SQNR alone in INT8"
 LOUDEST_DB = 80.0  # a bar's full length: what is quieter than this below the signal does no harm
 
 
@@ -85,7 +86,7 @@ def _map(runs: Runs) -> list[Block]:
     lower = [(engine, achieved) for engine, achieved in maps if set(achieved.values()) - {"fp32"}]
     blocks: list[Block] = []
     if lower:
-        blocks.append(_map_table(lower, _noises(runs.collection.of("sensitivity"))))
+        blocks.append(_map_table(lower, _noise_columns(lower, runs)))
         blocks += [_requested(engine) for engine, _ in lower]
     else:
         blocks.append(Absent(what="an engine with layers below FP32", command=BUILD))
@@ -94,26 +95,53 @@ def _map(runs: Runs) -> list[Block]:
     return blocks
 
 
-def _noises(documents: Sequence[Document]) -> dict[str, float]:
-    return {
-        layer.text("layer") or "": noise
-        for document in documents
-        for layer in document.content.parts("layers")
-        if (noise := _noise(layer)) is not None
-    }
+def _weights(engine: Engine | None) -> tuple[str, str] | None:
+    """Model and hash of the weights that a file was made from; None where no manifest has both.
+
+    Layers of all HarDNets have the same names, so names alone tell nothing.
+    """
+    for document in engine.manifests if engine else ():
+        weights = document.content.part("weights")
+        model, digest = document.content.part("model").text("name"), weights.text("state_sha256")
+        digest = digest or weights.text("sha256")
+        if model and digest:
+            return model, digest
+    return None
 
 
-def _map_table(maps: Sequence[tuple[Engine, dict[str, str]]], noises: dict[str, float]) -> Table:
+def _noise_columns(maps: Sequence[tuple[Engine, dict[str, str]]], runs: Runs) -> list[tuple[str, dict[str, float]]]:
+    """Title and noise by layer, of each ranking of the very weights that all of the engines were made from."""
+    wanted = {_weights(engine) for engine, _ in maps}
+    found = [
+        document
+        for document in runs.collection.of("sensitivity")
+        if wanted == {_weights(runs.find(document.content.part("engine").text("sha256")))} and None not in wanted
+    ]
+    return [
+        (
+            f"{NOISE}{f' ({document.path.name})' if len(found) > 1 else ''}",
+            {
+                layer.text("layer") or "": noise
+                for layer in document.content.parts("layers")
+                if (noise := _noise(layer)) is not None
+            },
+        )
+        for document in found
+    ]
+
+
+def _map_table(
+    maps: Sequence[tuple[Engine, dict[str, str]]], noise_columns: Sequence[tuple[str, dict[str, float]]]
+) -> Table:
     layers = list(dict.fromkeys(name for _, achieved in maps for name in achieved))
     rows = []
     for name in layers:
         kinds = [achieved.get(name) for _, achieved in maps]
         cells = [Cell(text=name, code=True)]
-        if noises:
-            cells.append(Cell(text=f"{noises[name]:.1f} dB" if name in noises else texts.NONE))
+        cells += [Cell(text=f"{noises[name]:.1f} dB" if name in noises else texts.NONE) for _, noises in noise_columns]
         cells += [Cell(text=kind.upper() if kind else "no such layer", precision=kind or "none") for kind in kinds]
         rows.append(cells)
-    columns = [Column(title="layer"), *([Column(title="SQNR alone in INT8", figures=True)] if noises else [])]
+    columns = [Column(title="layer"), *(Column(title=title, figures=True) for title, _ in noise_columns)]
     columns += [Column(title=engine.name) for engine, _ in maps]
     notes = []
     for engine, achieved in maps:
