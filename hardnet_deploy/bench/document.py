@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from hardnet_deploy.bench.document_figures import check_figures
+from hardnet_deploy.bench.document_figures import SAME, check_figures
+from hardnet_deploy.bench.document_published import check_published
 from hardnet_deploy.bench.protocols import BOUNDARIES
-from hardnet_deploy.bench.sides import NMS_KINDS
+from hardnet_deploy.bench.sides import NMS_KINDS, Device
 from hardnet_deploy.bench.stats import STATISTICS
 from hardnet_deploy.errors import InputFileError
 from hardnet_deploy.files import atomic_output, write_durably
@@ -28,6 +29,7 @@ ENDED_EARLY: Final = "ended early: "
 """How the note of a row begins whose engine did not live to the end of the timing."""
 AGAIN: Final = "hardnet-deploy bench --save writes one"
 _FIGURES: Final = ("median", "mean", "p90", "p95", "p99", "min", "max", "cov_percent")
+_DEVICES: Final[tuple[Device, ...]] = get_args(Device)
 _MAY_BE_MISSING: Final = ("p90", "p95", "p99", "cov_percent")
 
 
@@ -105,7 +107,8 @@ def check_bench(document: Any, *, source: str) -> None:
     keys = [row.values["key"] for row in rows]
     if len(set(keys)) != len(keys):
         whole.refuse("rows", "rows that each have a key of their own")
-    check_figures(rows)
+    check_figures(rows, whole.record("protocol"))
+    check_published(rows)
 
 
 def _check_protocol(protocol: Record) -> None:
@@ -122,6 +125,12 @@ def _check_protocol(protocol: Record) -> None:
         protocol.number("budget_s")
     if protocol.has("reference"):
         protocol.text("reference")
+    if protocol.has("groups"):
+        groups = protocol.values["groups"]
+        if not isinstance(groups, list):
+            protocol.refuse("groups", "a list of lists of keys")
+        for one in groups:
+            Record({"groups": one}, protocol.where, protocol.source, AGAIN).texts("groups")
 
 
 def _check_row(row: Record) -> None:
@@ -137,6 +146,8 @@ def _check_row(row: Record) -> None:
         row.refuse("provenance", f"'{MEASURED_HERE}' or {wanted}")
     if row.values.get("boundary") not in (*BOUNDARIES, None) or (measured_here and not row.has("boundary")):
         row.refuse("boundary", " or ".join(BOUNDARIES))
+    if measured_here and row.values.get("device") not in _DEVICES:
+        row.refuse("device", " or ".join(_DEVICES))
     for name in ("size", "batch", "nms_candidates", "parameters", "macs", "peak_rss_bytes"):
         if row.has(name):
             row.count(name)
@@ -217,11 +228,16 @@ def _check_ratios(row: Record) -> None:
 
 
 def _check_interval(ratio: Record) -> None:
-    _positive(ratio, "ratio")
+    value = _positive(ratio, "ratio")
     if ratio.has("low") != ratio.has("high"):
         ratio.refuse("low", "both ends of the interval, or none")
-    if ratio.has("low") and _positive(ratio, "low") > _positive(ratio, "high"):
-        ratio.refuse("low", "no more than 'high'")
+    if ratio.has("low"):
+        low, high = _positive(ratio, "low"), _positive(ratio, "high")
+        if low > value * (1 + SAME):
+            ratio.refuse("low", "no more than 'ratio'")
+        if high < value * (1 - SAME):
+            ratio.refuse("high", "no less than 'ratio'")
+    ratio.count("rounds")
 
 
 def _positive(record: Record, name: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_bench import imported_row, made_up_document, made_up_row, missing_row
+from made_up_bench import imported_row, made_up_document, made_up_row, missing_row, reference_row
 
 from hardnet_deploy.bench.document import check_bench, read_bench, save_bench
 from hardnet_deploy.errors import InputFileError
@@ -18,7 +18,7 @@ RATIO = made_up_row()["ratio_to_reference"]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    document = made_up_document(made_up_row(), missing_row(), imported_row())
+    document = made_up_document(made_up_row(), reference_row(), missing_row(), imported_row())
     path = tmp_path / "new" / "bench.json"
     save_bench(path, document)
     assert read_bench(path) == document
@@ -103,7 +103,8 @@ def contradicting(*, gain: dict[str, Any] | None = None, ratio: float = 0.5, **c
     half = [[one / 2 for one in round_ms] for round_ms in ROUNDS]
     halved = {name: FIGURES[name] / 2 for name in ("median", "mean", "min", "max")}
     over = {"ratio": 2.0, "low": None, "high": None, "rounds": 2, "eager": eager["key"], **(gain or {})}
-    to = {**RATIO, "reference": eager["key"], "measured": {"ratio": ratio, "low": None, "high": None, "rounds": 2}}
+    measured = {"ratio": ratio, "low": None, "high": None, "rounds": 2}
+    to = {**RATIO, "reference": eager["key"], "published": 1.0, "measured": measured}
     fused = made_up_row(key="hardnet68/fused", engine="fused", rounds_ms=half, measured={**FIGURES, **halved})
     return made_up_document(eager, fused | {"gain_over_eager": over, "ratio_to_reference": to} | changes)
 
@@ -138,7 +139,7 @@ def test_documents_of_before_a_field_was_recorded_are_read() -> None:
     for part, name in ((row, "nms"), (row, "nms_candidates"), (row["measured"], "cov_flagged")):
         part.pop(name)
     row["ratio_to_reference"].pop("statistic")
-    check_bench(made_up_document(row), source="b.json")
+    check_bench(made_up_document(row, reference_row()), source="b.json")
 
 
 def test_every_field_of_a_document_is_described() -> None:

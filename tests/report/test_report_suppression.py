@@ -35,7 +35,7 @@ def test_rows_that_differ_say_it_each(tmp_path: Path) -> None:
         {},
     ]
     rows = [bench_row(f"{place}.onnx", 10.0, **one) for place, one in enumerate(of_rows)]
-    rows.append(published_row("VGG-16", 49.0, 1.58))  # not timed
+    rows.append(published_row("VGG-16", 49.0))  # not timed
     times, text = timings(tmp_path, eager_row(**EAGER), *rows, imported_row("n", 45.0, "imported (Made-up Nano)"))
     assert column(times) == [
         "torchvision, 131 candidates",
@@ -51,7 +51,7 @@ def test_rows_that_differ_say_it_each(tmp_path: Path) -> None:
 
 
 def test_what_all_rows_share_is_one_note_and_no_column(tmp_path: Path) -> None:
-    backbone = published_row("ResNet-50", 31.0, 1.0, 1.0)
+    backbone = published_row("ResNet-50", 31.0, 1.0)
     times, text = timings(tmp_path, eager_row(**EAGER), bench_row("channels-last", 30.0, **EAGER), backbone)
     assert "NMS" not in times["network, engine"]
     assert f"{OF_EVERY_ROW}torchvision, 131 candidates." in text

@@ -17,8 +17,14 @@ ROUNDS, RUNS = 6, 2
 
 
 def made_up_timing(side: Side, ms: float, **changes: Any) -> SideTiming:
-    """Times around ``ms`` that vary by a percent from run to run, the same every time."""
-    rounds = tuple(tuple(ms * (1 + 0.01 * (number % 3 + run)) for run in range(RUNS)) for number in range(ROUNDS))
+    """Times around ``ms`` that vary by a percent from run to run, the same every time.
+
+    What shall not have settled varies by half from round to round.
+    """
+    step = 0.5 if changes.get("stable") is False else 0.01
+    rounds = tuple(
+        tuple(ms * (1 + step * (number % 3) + 0.01 * run) for run in range(RUNS)) for number in range(ROUNDS)
+    )
     facts: dict[str, Any] = {
         "engine": f"a made-up {side.kind}",
         "source": side.artifact or "a made-up definition",
@@ -67,14 +73,18 @@ class MadeUpTimings:
             side.key: made_up_timing(side, self.ms.get(side.key, 10.0), **self.changes.get(side.key, {}))
             for side in sides
         }
-        timings = Timings(sides=found, rounds=ROUNDS, groups=(tuple(found),), elapsed_s=1.0, stopped_by=None)
+        together: dict[tuple[int, ...], list[str]] = {}
+        for key, one in found.items():
+            together.setdefault(one.round_numbers[:1], []).append(key)
+        groups = tuple(tuple(keys) for keys in together.values())
+        timings = Timings(sides=found, rounds=ROUNDS, groups=groups, elapsed_s=1.0, stopped_by=None)
         on_round(timings)
         self.during()
         return dataclasses.replace(timings, stopped_by=self.stopped_by)
 
 
 def made_up_row(**changes: Any) -> dict[str, Any]:
-    """A row of a document, measured here in two rounds of two runs."""
+    """A row of a document, measured here in two rounds of two runs; one of them was the reference's too."""
     row: dict[str, Any] = {
         "key": "hardnet68/eager",
         "network": "hardnet68",
@@ -109,8 +119,8 @@ def made_up_row(**changes: Any) -> dict[str, Any]:
         "ratio_to_reference": {
             "reference": "resnet50/eager",
             "statistic": "mean",
-            "published": 0.7258,
-            "measured": {"ratio": 0.8, "low": 0.75, "high": 0.86, "rounds": 4},
+            "published": 22.5 / 31.0,
+            "measured": {"ratio": 0.8, "low": 0.75, "high": 0.86, "rounds": 1},
         },
         "gain_over_eager": None,
         "artifact": {"file": None, "sha256": "0a" * 32},
@@ -122,6 +132,12 @@ def made_up_row(**changes: Any) -> dict[str, Any]:
         "notes": [],
     }
     return row | changes
+
+
+def reference_row(**changes: Any) -> dict[str, Any]:
+    """The row that others are divided by."""
+    row = made_up_row(key="resnet50/eager", network="resnet50", title="ResNet-50", ratio_to_reference=None)
+    return row | {"published": {**row["published"], "ms": 31.0}} | changes
 
 
 def missing_row(**changes: Any) -> dict[str, Any]:
@@ -140,7 +156,7 @@ def imported_row(**changes: Any) -> dict[str, Any]:
 
 
 def made_up_document(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A document of the published protocol."""
+    """A document of the published protocol: of these rows, else of one and the reference's."""
     document: dict[str, Any] = {
         "schema": 1,
         "kind": "bench",
@@ -170,6 +186,6 @@ def made_up_document(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         },
         "finished": True,
         "conditions": {},
-        "rows": list(rows or (made_up_row(),)),
+        "rows": list(rows or (made_up_row(), reference_row())),
     }
     return document | changes
