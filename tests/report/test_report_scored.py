@@ -45,7 +45,7 @@ def test_a_model_is_not_recommended_with_the_time_of_another_column(column: str,
         eager_row(38.0, key="mine/eager", artifact=own),
         bench_row(column, 10.0, artifact=own, key="mine/other"),
     ]
-    one = decision(tmp_path, parity("x", candidate={**mine, "precision": "fp32"}), bench(rows))
+    one = decision(tmp_path, parity("x", candidate=mine), bench(rows))
     assert one.chosen is None
     assert "10.0 ms" not in one.paragraph
     assert "the gain is not known" in why_not(one, f"PyTorch {MODEL}=mine.pth")

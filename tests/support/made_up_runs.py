@@ -71,7 +71,13 @@ def parity(
     rows = {"reference": 0.7, "candidate": 0.7 * (1 - drop), "change": -0.7 * drop, "why": None}
     share = {"least_score": 0.0, "reference": 90, "matched_reference": 88, "candidate": 91, "matched_candidate": 88}
     errors = {"p50": 1e-3, "p90": 1e-2, "p99": 5e-2, "max": 0.2}
-    shares = {**share, "score_error": errors, "box_error": errors, "share_reference": 0.978, "share_candidate": 0.967}
+    shares = {
+        **share,
+        "score_error": errors,
+        "box_error": errors,
+        "share_reference": 88 / 90,
+        "share_candidate": 88 / 91,
+    }
     output = {
         "name": "loc",
         "case": "from the images",
