@@ -24,6 +24,7 @@ from hardnet_deploy.workflows.profile_import import Imported, import_profile, re
 from hardnet_deploy.workflows.profile_inputs import RANDOM, profile_inputs
 from hardnet_deploy.workflows.profile_places import placed_import
 from hardnet_deploy.workflows.profile_result import ProfileResult
+from hardnet_deploy.workflows.quantise import CPU_WRITING
 
 if TYPE_CHECKING:
     import onnx
@@ -187,6 +188,9 @@ def _identity(engine: OpenEngine) -> dict[str, Any]:
 
 
 def _lints(engine: OpenEngine, table: LayerTable, layers: Sequence[InspectedLayer]) -> tuple[Lint, ...]:
+    """None of a graph in uint8, which is ONNX Runtime's: TensorRT takes no such file."""
+    if engine.manifest is not None and engine.manifest.precision.get("writing") == CPU_WRITING:
+        return ()
     if engine.model is not None:
         return graph_lints(engine.model, engine.batch)
     if engine.network is not None or engine.manifest is None:

@@ -93,6 +93,8 @@ def test_an_int8_engine_runs_integer_kernels() -> None:
     result = run(engine="int8.onnx", iterations=2, threads=1)
     assert "QLinearConv" in {one.layer.op for one in result.table.layers}
     assert result.engine["precision"] == "int8"
+    assert result.lints == ()  # in uint8, which TensorRT takes no file of
+    assert run(engine="float.onnx", iterations=1, threads=1).lints
 
 
 def test_a_model_of_pytorch_has_no_graph_to_lint() -> None:
