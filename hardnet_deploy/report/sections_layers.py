@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from hardnet_deploy.bench.layer_times import overhead_told
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Fold, Section, Table, Text
+from hardnet_deploy.report.device_layers import device_profiles, share_cell, unit_bar
 from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.plots import Point, is_plottable, log_log, plottable
-from hardnet_deploy.report.runs import Runs
+from hardnet_deploy.report.runs import Engine, Runs
 
+OF_ONNX_RUNTIME = "uint8"  # how a manifest calls the writing of INT8 that TensorRT takes no file of
+KINDS = ("int8", "fp16", "fp32")
 PROFILE = "hardnet-deploy profile ENGINE -o profile.json"
 GIGA = 1e9
 ROUNDING = 1 + 1e-9  # a layer at its bound may come out a rounding above it
@@ -18,10 +21,11 @@ ROOFLINE = "hardnet-deploy roofline ENGINE --measure -o roofline.json"
 
 
 def profile(runs: Runs) -> Section:
-    """Every profile: groups of layers, then layers."""
+    """Every profile: groups of layers, then layers; then those that came back from devices."""
     section = Section(ident="profile", title="Time by layer")
     for document in runs.collection.of("profile"):
         section.blocks += _profile(document, runs)
+    section.blocks += device_profiles(runs)
     if not section.blocks:
         section.blocks.append(Absent(what="the time of every layer", command=PROFILE))
     return section
@@ -30,10 +34,13 @@ def profile(runs: Runs) -> Section:
 def _profile(document: Document, runs: Runs) -> Iterator[Block]:
     part = document.content
     engine = part.part("engine")
-    found = runs.find(engine.text("sha256"))
+    found = runs.find(engine.text("sha256"), engine.text("state_sha256"))
     name = found.name if found else engine.text("label") or "an engine without a name"
     if part.flag("simulated"):
         yield Text(text=f"{name} was profiled on a simulated device.", caution=True)
+    if engine.flag("trained") is False:
+        yield Text(text=f"{name} was profiled untrained: what NMS had to do is no trained detector's.", caution=True)
+        name += " (untrained)"
     notes = list(_about(part))
     groups = part.parts("groups")
     if groups:
@@ -41,7 +48,7 @@ def _profile(document: Document, runs: Runs) -> Iterator[Block]:
             [
                 Cell(text=one.text("group") or one.text("name") or texts.NONE),
                 Cell(text=texts.milliseconds(one.number("ms"))),
-                _percent(one),
+                share_cell(one),
             ]
             for one in groups
         ]
@@ -58,7 +65,7 @@ def _profile(document: Document, runs: Runs) -> Iterator[Block]:
             Cell(text=one.text("module") or texts.NONE, code=True),
             Cell(text=one.text("op") or texts.NONE),
             Cell(text=texts.milliseconds(one.number("ms"))),
-            _percent(one, layers[0].number("percent")),
+            share_cell(one, layers[0].number("percent")),
         ]
         for one in layers
     ]
@@ -67,13 +74,18 @@ def _profile(document: Document, runs: Runs) -> Iterator[Block]:
     about = [*([] if groups else notes), "Bars: as a share of the longest layer's."]
     yield Table(caption=f"Time by layer, {name}", columns=columns, rows=rows, notes=about)
     lints = part.parts("lints")
-    if lints:
+    if lints and not _of_onnx_runtime(found):
         rows = [
             [Cell(text=lint.text(key) or texts.NONE) for key in ("rule", "message", "action", "source")]
             for lint in lints
         ]
         columns = [Column(title=one) for one in ("rule", "what was found", "what to do", "source")]
         yield Table(caption=f"What TensorRT would stumble over, {name}", columns=columns, rows=rows)
+
+
+def _of_onnx_runtime(engine: Engine | None) -> bool:
+    manifests = engine.manifests if engine else ()
+    return any(one.content.part("precision").text("writing") == OF_ONNX_RUNTIME for one in manifests)
 
 
 def _about(part: Part) -> Iterator[str]:
@@ -95,13 +107,10 @@ def _about(part: Part) -> Iterator[str]:
     if accounted is not None:
         yield f"Layers account for {accounted:.1f} % of the whole run."
     yield from part.texts("notes")
-    yield f"SHA-256 of what was profiled: {texts.short(part.part('engine').text('sha256'))}."
-
-
-def _percent(part: Part, full: float | None = 100.0) -> Cell:
-    """A percentage with its bar, whose full length is ``full`` percent."""
-    value = part.number("percent")
-    return Cell(text=texts.NONE) if value is None else Cell(text=f"{value:.1f} %", bar=_unit(value / (full or 100.0)))
+    engine = part.part("engine")
+    file, weights = engine.text("sha256"), engine.text("state_sha256")
+    of_weights = " (of the weights)" if weights and not file else ""
+    yield f"SHA-256 of what was profiled: {texts.short(file or weights)}{of_weights}."
 
 
 def roofline(runs: Runs) -> Section:
@@ -125,7 +134,7 @@ def _roofline(document: Document, number: int) -> Iterator[Block | Fold]:
         rows.append(
             [
                 Cell(text=_target_name(one)),
-                Cell(text=_rate(peak.number("flops"), "FLOP/s")),
+                Cell(text=_arithmetic(one)),
                 Cell(text=_rate(peak.number("bandwidth"), "B/s")),
                 Cell(text=texts.milliseconds(one.number("bound_ms"))),
                 Cell(text=texts.milliseconds(one.number("bound_ms_free_concatenation"))),
@@ -172,7 +181,28 @@ def _times(part: Part) -> Iterator[str]:
 
 def _target_name(target: Part) -> str:
     name = target.text("title") or target.text("target") or "a target without a name"
-    return ", ".join(filter(None, (name, (target.text("precision") or "").upper())))
+    return ", ".join(filter(None, (name, _upper(target.text("precision") or ""))))
+
+
+def _upper(precision: str) -> str:
+    """``INT8``, or ``as typed: 44 % INT8``."""
+    for kind in KINDS:
+        precision = precision.replace(kind, kind.upper())
+    return precision
+
+
+def _operation(precision: str | None) -> str:
+    """What is counted: integer operations are no floating-point ones."""
+    return "OP" if "int8" in (precision or "").lower() else "FLOP"
+
+
+def _arithmetic(target: Part) -> str:
+    """The peak; of a graph typed in several precisions that of each."""
+    peaks = target.part("peaks")
+    if len(peaks.values) < 2:
+        return _rate(target.part("peak").number("flops"), f"{_operation(target.text('precision'))}/s")
+    rates = ((kind, _rate(peaks.part(kind).number("flops"), f"{_operation(kind)}/s")) for kind in peaks.values)
+    return "; ".join(f"{rate} {_upper(kind)}" for kind, rate in rates)
 
 
 def _rate(value: float | None, unit: str) -> str:
@@ -185,11 +215,18 @@ def _rate(value: float | None, unit: str) -> str:
 def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
     peak = target.part("peak")
     flops, bandwidth = peak.number("flops"), peak.number("bandwidth")
-    name = _target_name(target)
+    name, operation = _target_name(target), _operation(target.text("precision"))
     layers = [
         one for one in target.parts("layers") if (one.number("intensity") or 0) > 0 and (one.number("flops") or 0) > 0
     ]
-    points = plottable(_point(one, flops, bandwidth) for one in layers) if flops and bandwidth else []
+    peaks = target.part("peaks")
+    points = (
+        plottable(
+            _point(one, peaks.part(one.text("precision") or "").number("flops") or flops, bandwidth) for one in layers
+        )
+        if flops and bandwidth
+        else []
+    )
     if flops and bandwidth and points and is_plottable(flops / GIGA) and is_plottable(bandwidth / GIGA):
         timed = sum(point.shape == "circle" for point in points)
         yield log_log(
@@ -198,10 +235,10 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
             slope=bandwidth / GIGA,
             ident=ident,
             title=f"Roofline, {model}, {name}",
-            description=f"{_against_roof(points, flops, bandwidth)} the roof of {_rate(flops, 'FLOP/s')} and "
+            description=f"{_against_roof(points, flops, bandwidth)} the roof of {_rate(flops, f'{operation}/s')} and "
             f"{_rate(bandwidth, 'B/s')}; {timed} with a measured time. The table below has each.",
-            x_label="FLOP per byte",
-            y_label="GFLOP/s",
+            x_label=f"{operation} per byte",
+            y_label=f"G{operation}/s",
             key=[("circle", "measured"), ("diamond", "bound only")],
         )
     rows = [
@@ -214,7 +251,7 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
             Cell(text=texts.milliseconds(one.number("bound_ms"))),
             Cell(text=one.text("bound_by") or texts.NONE),
             Cell(text=texts.milliseconds(one.number("measured_ms"))),
-            Cell(text=texts.percent(one.number("share"), 0), bar=_unit(one.number("share"))),
+            Cell(text=texts.percent(one.number("share"), 0), bar=unit_bar(one.number("share"))),
         ]
         for one in target.parts("layers")
     ]
@@ -222,9 +259,9 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
         titles = (
             "layer",
             "module",
-            "MFLOP",
+            f"M{operation}",
             "MB",
-            "FLOP per byte",
+            f"{operation} per byte",
             "bound, ms",
             "bound by",
             "measured, ms",
@@ -239,10 +276,6 @@ def _against_roof(points: Sequence[Point], flops: float, bandwidth: float) -> st
     over = sum(point.y * GIGA > ROUNDING * min(flops, point.x * bandwidth) for point in points)
     under = f"{texts.counted(len(points) - over, 'layer')} at or below"
     return under if not over else f"{texts.counted(over, 'layer')} above and {under}"
-
-
-def _unit(value: float | None) -> float | None:
-    return None if value is None else max(0.0, min(1.0, value))
 
 
 def _point(layer: Part, flops: float, bandwidth: float) -> Point:

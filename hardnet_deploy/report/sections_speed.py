@@ -8,6 +8,7 @@ from hardnet_deploy.bench.document import MEASURED_HERE
 from hardnet_deploy.bench.stats import FLAGGED_COV
 from hardnet_deploy.report import texts
 from hardnet_deploy.report.blocks import Absent, Block, Cell, Column, Section, Status, Table, Text
+from hardnet_deploy.report.device_layers import device_engine
 from hardnet_deploy.report.documents import Document, Part
 from hardnet_deploy.report.lineage import State
 from hardnet_deploy.report.next_steps import KIT, free_name
@@ -31,7 +32,7 @@ def timings(runs: Runs) -> Section:
         command = f"hardnet-deploy bench --save {save}"
         section.blocks.append(Absent(what="timings, and ratios to the published ones", command=command))
     rows = [row for document in runs.collection.of("device-results") for row in document.content.parts("rows")]
-    section.blocks.append(_devices(rows) if rows else Absent(what=OF_DEVICES, command=KIT))
+    section.blocks += _devices(rows) if rows else [Absent(what=OF_DEVICES, command=KIT)]
     return section
 
 
@@ -50,19 +51,23 @@ def _bench(document: Document, number: int) -> Iterator[Block]:
     compared = [row for row in rows if row.part("ratio_to_reference")]
     if compared:
         yield from ratios(compared, f"ratios-{number}", name, document)
-    conditions = list(_flat(part.part("conditions").values))
-    if conditions:
+    yield from _conditions(part.part("conditions"), name)
+
+
+def _conditions(conditions: Part, name: str) -> Iterator[Table]:
+    leaves = list(_flat(conditions.values))
+    if leaves:
         yield Table(
             caption=f"Conditions, {name}",
             columns=[Column(title="what"), Column(title="value")],
-            rows=[[Cell(text=key), Cell(text=value)] for key, value in conditions[:MOST_CONDITIONS]],
+            rows=[[Cell(text=key), Cell(text=value)] for key, value in leaves[:MOST_CONDITIONS]],
         )
 
 
 def _protocol(part: Part, protocol: Part) -> str:
     numbers = [
-        texts.counted(value, noun)
-        for key, noun in (("iterations", "iteration"), ("rounds", "round"))
+        f"{texts.counted(value, noun)}{asked}"
+        for key, noun, asked in (("iterations", "iteration", " asked for"), ("rounds", "round", ""))
         if (value := protocol.number(key)) is not None
     ]
     budget, published = protocol.number("budget_s"), protocol.number("iterations_published")
@@ -71,6 +76,7 @@ def _protocol(part: Part, protocol: Part) -> str:
     told += ", ".join(numbers)
     told += f" ({texts.counted(published, 'iteration')} in the published one)" if published else ""
     told += f". Input: {protocol.text('data') or 'not recorded'}"
+    told += f". Method: {method}" if (method := protocol.text("method")) else ""
     return told + ". All figures in ms. Compare ratios across devices, never milliseconds."
 
 
@@ -116,15 +122,20 @@ def _times(document: Document, caption: str) -> Table:
         "what is timed", "NMS", "input", "provenance", "SHA-256", "weights", "source and notes",
     )  # fmt: skip
     columns = [Column(title=one, figures=0 < place < 11 and one != "stable") for place, one in enumerate(titles)]
-    notes = list(_notes(rows, gains, against))
+    notes = list(_notes(rows, gains, against, protocol.text("stability")))
     return Table(caption=caption, columns=columns, rows=cells, notes=notes).without(texts.NONE)
 
 
-def _notes(rows: Sequence[Part], gains: Mapping[str | None, Gain | None], against: Sequence[str]) -> Iterator[str]:
+def _notes(
+    rows: Sequence[Part], gains: Mapping[str | None, Gain | None], against: Sequence[str], stability: str | None
+) -> Iterator[str]:
     devices = sorted({row.part("published").text("device") or "" for row in rows} - {""})
     if devices:
         yield f"Published: on {', '.join(devices)}, not comparable in milliseconds."
-    yield "Gains: of medians, 95 % interval over rounds. A dash stands for what was not measured, or of too few runs."
+    gained = [row for row in rows if gains[row.text("key")]]
+    if gained:
+        yield f"Gains: of medians, 95 % interval over {_blocks(gained)}."
+    yield "A dash stands for what was not measured, or of too few runs."
     for one in against if len(against) > 1 else ():
         titles = [row_title(row) for row in rows if (gain := gains[row.text("key")]) and gain.against == one]
         yield f"Gain against {one}: {'; '.join(titles)}."
@@ -132,8 +143,27 @@ def _notes(rows: Sequence[Part], gains: Mapping[str | None, Gain | None], agains
     doubts = dict.fromkeys(doubt for gain in gains.values() if gain for doubt in gain.doubts)
     if doubts:
         yield f"Gains are in doubt where {' and '.join(doubts)}."
-    if any(_flagged(row.part("measured")) for row in rows):
-        yield f"Flagged: a coefficient of variation over {FLAGGED_COV} %, from which trtexec warns."
+    if stability:
+        yield f"Stable: {stability}."
+    flagged = [row for row in rows if _flagged(row.part("measured"))]
+    if flagged:
+        both = any(row.part("measured").flag("stable") for row in flagged)
+        apart = " A row can be both: this is about single runs, stable about all of them." if both else ""
+        yield f"Flagged: a coefficient of variation over {FLAGGED_COV} %, from which trtexec warns.{apart}"
+
+
+def _blocks(rows: Sequence[Part]) -> str:
+    """What the intervals of gains are over: loadings where there were several, rounds of a single one."""
+    counts = {len(set(row.values.get("loadings") or ())) for row in rows}
+    several = sorted(count for count in counts if count > 1)
+    if not several:
+        return "rounds"
+    number = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
+    return (
+        f"{number} loadings"
+        if len(several) == len(counts)
+        else f"{number} loadings, of what was loaded once over rounds"
+    )
 
 
 def _variation(measured: Part) -> Cell:
@@ -164,7 +194,8 @@ def _provenance(text: str) -> Status:
     )
 
 
-def _devices(rows: list[Part]) -> Table:
+def _devices(rows: list[Part]) -> Iterator[Table]:
+    """Every row in one table; then the conditions of those that have some."""
     cells = []
     for row in rows:
         timing, parity = row.part("timing"), row.part("parity")
@@ -173,9 +204,11 @@ def _devices(rows: list[Part]) -> Table:
         label = row.text("label") or "imported"
         cells.append(
             [
-                Cell(text=", ".join(row.text(name) or f"{name} not recorded" for name in ("model", "precision"))),
+                Cell(text=device_engine(row)),
                 Cell(text=label, status="warn" if row.flag("simulated") else "none"),
-                *(Cell(text=texts.milliseconds(timing.number(one))) for one in ("median", "mean", "p99")),
+                *(Cell(text=texts.milliseconds(timing.number(one))) for one in ("median", "mean", "p90", "p95", "p99")),
+                _variation(timing),
+                Cell(text=texts.count(timing.number("runs"))),
                 Cell(text=words, status=status),
                 Cell(text=timing.text("boundary") or texts.NONE),
                 Cell(text=timing.text("inputs") or "not recorded"),
@@ -187,22 +220,17 @@ def _devices(rows: list[Part]) -> Table:
                 Cell(text=texts.short(row.part("sha256").text("engine")), code=True),
             ]
         )
+    figures = ("median", "mean", "p90", "p95", "p99", "CoV", "runs")
     titles = (
-        "engine",
-        "provenance",
-        "median",
-        "mean",
-        "p99",
-        "stable",
-        "what is timed",
-        "input",
-        "parity on the device",
-        "weights",
-        "with",
+        "engine", "provenance", *figures, "stable", "what is timed", "input", "parity on the device", "weights", "with",
         "SHA-256",
-    )
-    columns = [Column(title=one, figures=one in {"median", "mean", "p99"}) for one in titles]
-    return Table(caption="Imported from devices, ms", columns=columns, rows=cells)
+    )  # fmt: skip
+    columns = [Column(title=one, figures=one in figures) for one in titles]
+    yield Table(caption="Imported from devices, ms", columns=columns, rows=cells).without(texts.NONE)
+    for row in rows:
+        yield from _conditions(
+            row.part("timing").part("conditions"), f"{device_engine(row)}, {row.text('label') or 'imported'}"
+        )
 
 
 def _flat(values: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 NONE: Final = "–"
 MINUS: Final = "−"
 SHORT_HASH: Final = 12
+MOST_PLACES: Final = 6
 
 
 def milliseconds(value: float | None) -> str:
@@ -41,12 +43,18 @@ def scientific(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     """``2.69x``."""
-    return NONE if value is None else f"{value:.2f}×"
+    return NONE if value is None else f"{_three_digits(value)}×"
 
 
-def between(low: float | None, high: float | None, places: int = 2) -> str:
+def between(low: float | None, high: float | None) -> str:
     """An interval of ratios; empty where there is none."""
-    return "" if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
+    return "" if low is None or high is None else f"{_three_digits(low)} to {_three_digits(high)}"
+
+
+def _three_digits(value: float) -> str:
+    """Three significant ones, so that an interval around a small ratio has a width: 0.0163, 0.163, 1.63, 16.3, 163."""
+    power = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{min(max(2 - power, 0), MOST_PLACES)}f}"
 
 
 def short(sha256: str | None) -> str:

@@ -261,7 +261,7 @@ def test_a_multiple_of_what_did_not_settle_is_marked_too(unstable: bool, tmp_pat
     ratio = {"reference": eager["key"], "published": None, "measured": spread}
     root = page(tmp_path, bench([eager, bench_row("a.onnx", 10.0, ratio_to_reference=ratio)]))
     multiples = table(root, "Time as a multiple of SSD300 made up, eager's")
-    assert multiples["SSD300 made up, a.onnx"][0] == ("! 0.25×, in doubt" if unstable else "0.25×")
+    assert multiples["SSD300 made up, a.onnx"][0] == ("! 0.250×, in doubt" if unstable else "0.250×")
 
 
 def test_in_the_drawing_a_plugin_by_numpy_is_told_from_an_engine(tmp_path: Path) -> None:
