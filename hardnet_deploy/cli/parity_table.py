@@ -91,8 +91,8 @@ def _detections(parity: DetectionsParity, matched: str, result: ParityResult) ->
     yield f"detections in {parity.images} images, matched by class and IoU of at least 0.5 ({matched})"
     yield from _share("all", parity.everything)
     yield from _share(f"score from {parity.shown.least_score:g}", parity.shown)
-    for image, path in zip(parity.worst, result.pictures, strict=False):
-        yield f"  picture  {path}: {len(image.lost)} lost, {len(image.invented)} invented"
+    for image, picture in zip(parity.worst, result.pictures, strict=False):
+        yield f"  picture  {picture.path}: {len(image.lost)} lost, {len(image.invented)} invented"
 
 
 def _share(name: str, share: MatchedShare) -> Iterator[str]:

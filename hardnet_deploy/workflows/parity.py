@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from hardnet_deploy.data.dataset import Dataset
@@ -23,7 +22,7 @@ from hardnet_deploy.workflows.open_engine import names_model
 from hardnet_deploy.workflows.parity_comparable import common_thresholds, differences, other_thresholds
 from hardnet_deploy.workflows.parity_metric import MetricParity, compare_metric
 from hardnet_deploy.workflows.parity_options import DEFAULT_SPLIT, ParityRequest, check_request
-from hardnet_deploy.workflows.parity_pictures import refuse_overwriting, save_pictures
+from hardnet_deploy.workflows.parity_pictures import SavedPicture, refuse_overwriting, save_pictures
 from hardnet_deploy.workflows.parity_result import Failure, ParityResult
 from hardnet_deploy.workflows.parity_run import COMMON, OWN, UPSTREAM, SideDetections, run_side
 from hardnet_deploy.workflows.parity_side import Side, open_side
@@ -138,7 +137,7 @@ def _with_detections(
             seed=request.seed,
             progress=progress,
         )
-        pictures: tuple[Path, ...] = ()
+        pictures: tuple[SavedPicture, ...] = ()
         if request.pictures is not None and detections is not None:
             pictures = save_pictures(
                 request.pictures, dataset, detections, found[0].stores[matched], found[1].stores[matched]

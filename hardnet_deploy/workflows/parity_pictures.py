@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +18,20 @@ from hardnet_deploy.data.images import load_image
 from hardnet_deploy.errors import UsageError
 from hardnet_deploy.evaluate.detections import DetectionsParity
 from hardnet_deploy.evaluate.tolerances import SHOWN_SCORE
-from hardnet_deploy.files import atomic_output
+from hardnet_deploy.files import atomic_output, sha256_bytes, write_durably
 from hardnet_deploy.nms.boxes import IndexArray
 from hardnet_deploy.nms.matching import DetectionSet
 from hardnet_deploy.specs import F64
 
 MARKED: Final = 20  # unmatched boxes of a side that are drawn whatever their score; all others from SHOWN_SCORE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPicture:
+    """A picture as it was written; another comparison may write its own to the same folder."""
+
+    path: Path
+    sha256: str
 
 
 def refuse_overwriting(folder: Path, dataset: Dataset) -> None:
@@ -44,7 +54,7 @@ def save_pictures(
     parity: DetectionsParity,
     reference: Sequence[DetectionSet],
     candidate: Sequence[DetectionSet],
-) -> tuple[Path, ...]:
+) -> tuple[SavedPicture, ...]:
     """Draw the worst images: thick boxes have no partner on the other side.
 
     Args:
@@ -56,14 +66,14 @@ def save_pictures(
         candidate: Detections of each image.
 
     Returns:
-        The files.
+        The pictures, worst first.
 
     Raises:
         OutputFileError: No space or no permission.
     """
     for stale in folder.glob("worst-[0-9][0-9]-*.png"):
         stale.unlink()
-    paths = []
+    saved = []
     for place, image in enumerate(parity.worst, start=1):
         sample = dataset.samples[image.index]
         sides = []
@@ -75,10 +85,12 @@ def save_pictures(
             sides.append((f"{role}: {len(found)} boxes, {len(unmatched)} unmatched", rows, marked))
         picture = draw_side_by_side(load_image(sample.path), sides, dataset.class_names)
         path = folder / f"worst-{place:02d}-{sample.path.stem}.png"
+        content = io.BytesIO()
+        picture.save(content, format="PNG")
         with atomic_output(path) as temporary:
-            picture.save(temporary, format="PNG")
-        paths.append(path)
-    return tuple(paths)
+            write_durably(temporary, content.getvalue())
+        saved.append(SavedPicture(path=path, sha256=sha256_bytes(content.getvalue())))
+    return tuple(saved)
 
 
 def _drawn(found: DetectionSet, unmatched: IndexArray) -> tuple[F64, NDArray[np.bool_]]:

@@ -17,6 +17,7 @@ from hardnet_deploy.models import registry
 from hardnet_deploy.workflows.open_engine import OpenEngine
 from hardnet_deploy.workflows.parity_metric import MetricParity
 from hardnet_deploy.workflows.parity_options import ParityRequest
+from hardnet_deploy.workflows.parity_pictures import SavedPicture
 from hardnet_deploy.workflows.parity_side import Side
 from hardnet_deploy.workflows.parity_tensors import TensorsParity
 from hardnet_deploy.workflows.spelled import spelled
@@ -60,7 +61,7 @@ class ParityResult:
         metric: mAP; None for backbones.
         failures: Why the candidate does not pass; empty where it does.
         notes: What is worth a line to the user.
-        pictures: Files of the worst images, worst first.
+        pictures: Of the worst images, worst first.
     """
 
     request: ParityRequest
@@ -73,7 +74,7 @@ class ParityResult:
     metric: MetricParity | None
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
-    pictures: tuple[Path, ...] = ()
+    pictures: tuple[SavedPicture, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -127,7 +128,8 @@ class ParityResult:
             "tensors": self.tensors.as_dict(),
             "detections": self._detections(),
             "metric": self.metric.as_dict() if self.metric else None,
-            "pictures": [str(path) for path in self.pictures],
+            "pictures": [str(picture.path) for picture in self.pictures],
+            "pictures_sha256": [picture.sha256 for picture in self.pictures],
             "versions": versions(PACKAGES),
         }
 

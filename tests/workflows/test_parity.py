@@ -20,6 +20,7 @@ from hardnet_deploy.errors import (
     OutputFileError,
     UsageError,
 )
+from hardnet_deploy.files import sha256_file
 from hardnet_deploy.specs import Thresholds
 
 SAME_MAP = 1e-12
@@ -170,13 +171,17 @@ def test_the_result_carries_what_both_sides_and_the_data_are() -> None:
 
 def test_the_worst_images_are_drawn_side_by_side() -> None:
     result = compare(blind(), pictures=Path("pictures"))
-    assert [path.name for path in result.pictures] == sorted(path.name for path in Path("pictures").iterdir())
+    names = [picture.path.name for picture in result.pictures]
+    assert names == sorted(path.name for path in Path("pictures").iterdir())
     assert result.detections is not None
     assert len(result.pictures) == len(result.detections.worst) > 2
     worst = result.as_dict()["detections"]["worst_images"][0]
     assert (worst["lost"], worst["invented"]) == (2, 0)
-    assert Path(worst["path"]).stem in result.pictures[0].name
-    picture = load_image(result.pictures[0])
+    assert Path(worst["path"]).stem in result.pictures[0].path.name
+    document = result.as_dict()
+    assert document["pictures"] == [str(picture.path) for picture in result.pictures]
+    assert document["pictures_sha256"] == [sha256_file(picture.path) for picture in result.pictures]
+    picture = load_image(result.pictures[0].path)
     assert picture.shape[1] > 2 * picture.shape[0]
     left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert len(np.unique(left.reshape(-1, 3), axis=0)) > len(np.unique(right.reshape(-1, 3), axis=0))
