@@ -15,11 +15,12 @@ from made_up_runs import DIGEST, artifact, evaluation, parity, save
 from made_up_times import everything
 from PIL import Image
 
+from hardnet_deploy.files import sha256_file
 from hardnet_deploy.workflows.report import ReportRequest, run_report
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
-PHONE, DESK = 390, 1280
+PHONE, TABLET, DESK = 390, 900, 1280
 PAPER = 1032  # pixels between the margins of A4 across
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3: of text against what is behind it
 LEAST_TARGET = 17  # pixels of the smallest thing to tap on a phone; links in lists have their line's height
@@ -65,7 +66,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shown = [f"worst/worst-0{place}-scene.png" for place in (1, 2)]
     long_name = "a" * 90 + ".onnx"
     artifact(folder, long_name)
-    save(folder / "long.parity.json", parity(long_name, pictures=shown))
+    drawn = [sha256_file(folder / name) for name in shown]
+    save(folder / "long.parity.json", parity(long_name, pictures=shown, pictures_sha256=drawn))
     for number, name in enumerate((long_name, "float.onnx", "reckless.onnx")):
         save(folder / f"{number}.evaluation.json", evaluation(name))
     output = tmp_path_factory.mktemp("page") / "report.html"
@@ -94,6 +96,40 @@ def test_on_a_phone_a_drawing_that_is_cut_says_that_it_scrolls_and_does(tab: Bro
     assert "Scrolls sideways" in tab.run(hint)
     tab.open(page, width=DESK)
     assert "Scrolls" not in tab.run(hint)
+
+
+DECISION = "document.querySelector('.decision .scroll')"
+IN_FULL = f"[...{DECISION}.querySelectorAll('th, td')].every(e => e.scrollWidth <= e.clientWidth + 1)"
+
+
+@pytest.mark.parametrize("width", [TABLET, 1024, DESK, 1920])
+def test_the_table_of_the_decision_is_all_there_with_its_reasons(tab: Browser, page: Path, width: int) -> None:
+    tab.open(page, width=width)
+    assert tab.run(f"{DECISION}.scrollWidth <= {DECISION}.clientWidth")
+    assert tab.run(IN_FULL)
+    last = f"[...{DECISION}.querySelectorAll('tr > :last-child')]"
+    assert tab.run(f"{last}.every(e => e.getBoundingClientRect().right <= {DECISION}.getBoundingClientRect().right)")
+    assert tab.run(f"Math.min(...{last}.map(e => e.getBoundingClientRect().width))") > 90
+    broken = (
+        f"[...{DECISION}.querySelectorAll('thead th, td.figure')].filter(cell => [...cell.childNodes].some(node => {{"
+        "const range = document.createRange(); return [...(node.data || '').matchAll(/\\S+/g)].some(word => {"
+        "range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);"
+        "return range.getClientRects().length > 1; }); })).map(cell => cell.textContent)"
+    )
+    assert tab.run(broken) == []  # neither a figure nor a title is broken within a word
+    hint = f"getComputedStyle({DECISION}.querySelector('caption span'), '::after').content"
+    assert "Scrolls" not in tab.run(hint)
+
+
+@pytest.mark.parametrize("width", [PHONE, 768, 890])
+def test_where_the_table_of_the_decision_is_cut_it_says_that_it_scrolls(tab: Browser, page: Path, width: int) -> None:
+    tab.open(page, width=width)
+    assert tab.run(f"{DECISION}.scrollWidth > {DECISION}.clientWidth")
+    assert "Scrolls sideways" in tab.run(
+        f"getComputedStyle({DECISION}.querySelector('caption span'), '::after').content"
+    )
+    tab.run(f"{DECISION}.scrollLeft = 9999")
+    assert tab.run(f"{DECISION}.scrollLeft") > 0
 
 
 def test_on_a_phone_only_tables_and_drawings_scroll_sideways(tab: Browser, page: Path) -> None:
