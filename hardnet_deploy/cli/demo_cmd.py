@@ -84,20 +84,25 @@ def summary(result: DemoResult) -> Iterator[str]:
 
 def speed(bench: BenchResult) -> Iterator[str]:
     """A line for each engine timed, all in turn, marked as the tables of a bench are."""
-    from hardnet_deploy.bench.table_cells import UNSTABLE, Ratios, is_unstable
+    from hardnet_deploy.bench.table_cells import HIGH, UNSTABLE, Ratios, is_unstable
 
     threads = bench.document["protocol"]["threads"]
     ratios = Ratios(bench.rows)
     on = f"{threads} thread{'' if threads == 1 else 's'}"
-    yield f"{'':<21} {'median':>18}  gain over PyTorch eager (95 %), NMS included, timed in turn, {on} each"
+    times = {}
     for row in bench.rows:
-        measured = row["measured"]
+        if row["measured"] is not None:
+            marks = (HIGH if row["measured"].get("cov_flagged") else "", UNSTABLE if is_unstable(row) else "")
+            times[row["key"]] = " ".join(filter(None, (f"{row['measured']['median']:.1f} ms", *marks)))
+    wide = max(18, *(len(time) for time in times.values()), 0)
+    yield f"{'':<21} {'median':>{wide}}  gain over PyTorch eager (95 %), NMS included, timed in turn, {on} each"
+    for row in bench.rows:
         name = "PyTorch" if row["engine"] == "eager" else Path(row["artifact"]["file"] or row["title"]).name
-        if measured is None:
+        if row["key"] not in times:
             yield f"{name:<21} {row['provenance']}"
             continue
-        time = f"{measured['median']:.1f} ms{f' {UNSTABLE}' if is_unstable(row) else ''}"
-        yield f"{name:<21} {time:>18}  {ratios.over_eager(row) if row['gain_over_eager'] else ''}".rstrip()
+        gain = ratios.over_eager(row) if row["gain_over_eager"] else ""
+        yield f"{name:<21} {times[row['key']]:>{wide}}  {gain}".rstrip()
     yield from (f"{'':<21} {line}" for line in ratios.legend())
 
 

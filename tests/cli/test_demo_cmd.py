@@ -43,10 +43,22 @@ def test_speeds_are_marked_as_in_the_table_of_the_bench() -> None:
         document = made_up_document(pytorch, int8)
         result = BenchResult(document=document, stopped_by="done", allow_unstable=True, notes=())
         _, first, second, *legend = speed(result)
-        assert first.split() == ["PyTorch", "2.0", "ms", *mark.split()]
-        assert second.endswith(f"2.0 ms  2.50 (2.40 to 2.60){mark}, eager's NMS in NumPy")
+        assert first.split() == ["PyTorch", "2.0", "ms", "HIGH", *mark.split()]
+        assert second.endswith(f"2.0 ms HIGH  2.50 (2.40 to 2.60){mark}, eager's NMS in NumPy")
         assert second.startswith("int8.onnx")
         assert any("did not settle" in line for line in legend) == bool(mark)
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+def test_a_mark_is_explained_where_a_row_has_it_and_nowhere_else(flagged: bool) -> None:
+    eager, int8 = made_up_row(key="m/eager"), made_up_row(key="m/int8", engine="ort-int8")
+    rows = [row | {"gain_over_eager": None, "ratio_to_reference": None} for row in (eager, int8)]
+    for row in rows:
+        row["measured"] = row["measured"] | {"cov_flagged": flagged, "stable": not flagged}
+    result = BenchResult(document=made_up_document(*rows), stopped_by="done", allow_unstable=True, notes=())
+    _, first, second, *legend = speed(result)
+    assert [first.endswith(" ms HIGH UNSTABLE"), second.endswith(" ms HIGH UNSTABLE")] == [flagged] * 2
+    assert any(line.strip().startswith("HIGH: ") for line in legend) == flagged
 
 
 @pytest.mark.slow
