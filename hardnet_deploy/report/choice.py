@@ -2,7 +2,7 @@
 
 Two times of one run are told apart by their own ratio over the rounds in which both had a turn. Their gains over
 PyTorch do not do it: both are divided by the same noisy time. Two losses of mAP are compared where they were measured
-on the same images and in the same unit, and are told apart where their intervals do not meet.
+on the same images, alike and in the same unit, and are told apart where their intervals do not meet.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def slower(one: Option, other: Option) -> bool:
 
 
 def losses_compare(one: Option, other: Option) -> bool:
-    """Whether two losses of mAP can be compared: same images, same unit, each with an interval."""
+    """Whether two losses of mAP can be compared: same images, metric, NMS and unit, each with an interval."""
     costs = one.verdict.cost, other.verdict.cost
     first, second = costs
     if first is None or second is None or not first.digest or None in {first.high, second.high}:
         return False
-    return (first.kind, first.digest) == (second.kind, second.digest)
+    return (first.kind, first.scoring) == (second.kind, second.scoring)
 
 
 def loses_less(one: Option, other: Option) -> bool:

@@ -4,7 +4,8 @@ The rule: of the engines that passed every comparison and have nothing against t
 faster than PyTorch in the same run beyond doubt (see ``options``), the one with the smallest median time; where timing
 does not tell two apart, one that loses less mAP beyond doubt comes first (see ``choice``). An engine whose gain was not
 measured is not recommended. Times of two machines, runs, batches, sizes, inputs or boundaries are never compared; of
-several runs on one machine, one decides (see ``which_run``).
+several runs on one machine, one decides (see ``which_run``). Of a candidate that PyTorch runs only the eager row is its
+time: what the others run was not compared.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def _tie_breaker(chosen: Option, option: Option) -> str:
     first = ", and it has the smaller median time" if chosen.ms < option.ms else ""
     if losses_compare(chosen, option):
         return f"their losses of mAP are not told apart either, as their intervals meet{first}"
-    return f"their losses of mAP were not measured alike (images, unit, interval) and are not compared{first}"
+    alike = "images, metric, NMS, unit, interval"
+    return f"their losses of mAP were not measured alike ({alike}) and are not compared{first}"
 
 
 def no_recommendation(subject: str, options: Sequence[Option]) -> str:

@@ -12,6 +12,7 @@ from hardnet_deploy.report.documents import Document
 from hardnet_deploy.report.file_states import CHANGED, compared_file, file_state
 from hardnet_deploy.report.lineage import State, references, state_of, why_void
 from hardnet_deploy.report.runs import Engine, Runs
+from hardnet_deploy.report.scored import Scoring, scoring_of_parity
 from hardnet_deploy.report.texts import counted, drop_in_words
 
 LEAST_TO_RECOMMEND: Final = 50
@@ -33,6 +34,7 @@ class Cost:
         separated: Whether the interval lies on one side of the limit.
         data: Name of the images.
         digest: Of the images.
+        scoring: How the engine's mAP was measured.
         images: How many.
     """
 
@@ -46,6 +48,7 @@ class Cost:
     separated: bool | None
     data: str
     digest: str
+    scoring: Scoring
     images: int
 
     @property
@@ -130,6 +133,7 @@ def cost_of(parity: Document) -> Cost | None:
         separated=metric.flag("separated"),
         data=data.text("name") or "images that are not named",
         digest=data.text("digest") or "",
+        scoring=scoring_of_parity(parity, "candidate"),
         images=images,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_runs import parity
+from made_up_runs import parity, side
 from made_up_times import bench, bench_row, eager_row, measured
 from report_pages import decision, joined
 
@@ -18,6 +18,7 @@ from hardnet_deploy.report.decision import Decision, decide
 ROUNDS = 12
 RUNS = 4
 OTHER = {"name": "other:val", "digest": "9" * 64, "images": 60, "metric": "coco"}
+OTHERWISE = side("kind.onnx", thresholds={"score": 0.3, "iou": 0.45, "max_detections": 200})
 IN_POINTS = {
     "candidate": 0.704,
     "drop_type": "absolute",
@@ -86,6 +87,8 @@ def test_where_times_tie_one_that_loses_less_beyond_doubt_comes_first(tmp_path: 
         (parity("kind.onnx", drop=0.001, half_width=0.02), "are not told apart either, as their intervals meet"),
         (parity("kind.onnx", drop=0.001, half_width=0.001, data=OTHER), "were not measured alike"),
         (parity("kind.onnx", metric={**KEEPING["metric"], **IN_POINTS}), "were not measured alike"),
+        (parity("kind.onnx", drop=0.001, half_width=0.001, candidate=OTHERWISE), "were not measured alike"),
+        (parity("kind.onnx", metric={**KEEPING["metric"], "metric": "voc12"}), "were not measured alike"),
     ],
 )
 def test_a_loss_that_is_not_smaller_beyond_doubt_breaks_no_tie(kind: dict[str, Any], told: str, tmp_path: Path) -> None:
