@@ -78,7 +78,7 @@ def _not_found(runs: Runs) -> Iterator[str]:
     for engine in runs.engines:
         compared = compared_file(engine, runs)
         if compared and not compared.found and engine.judged and judge(engine, runs).eligible:
-            lost.append(f"{engine.name} (SHA-256 {short(engine.sha256)})")
+            lost.append(f"{engine.labels[0]} (SHA-256 {short(engine.sha256)})")
     if lost:
         yield (
             f"Not found, so that nothing says whether they are still the files that were compared: {', '.join(lost)}."
