@@ -29,7 +29,7 @@ def roofline(
     size: Annotated[int | None, typer.Option("--size", help="Input side of a backbone; default 224.")] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option("--precision", help="Default: all that the target has; of an FP16 or INT8 graph its own."),
+        typer.Option("--precision", help="Default: all that the target has; of one with FP16 or INT8 layers its own."),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Time the layers here, in ONNX Runtime, and show the share reached.")
