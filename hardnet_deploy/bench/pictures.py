@@ -106,19 +106,20 @@ def _roof(axes: Axes, roof: Roofline, colours: dict[str, str]) -> None:
     copying = [one for one in roof.layers if not one.flops]
     low = min([one.intensity for one in computing], default=0.1) / 2
     high = max([*(one.intensity for one in computing), peak.ridge]) * 3
-    points = [low, peak.ridge, high] if low < peak.ridge < high else [low, high]
-    axes.plot(points, [min(peak.flops, x * peak.bandwidth) / 1e9 for x in points], color="#333333", linewidth=1.5)
+    for one in roof.peaks.values():  # of a graph typed in several precisions each has its own
+        points = [low, one.ridge, high] if low < one.ridge < high else [low, high]
+        axes.plot(points, [min(one.flops, x * one.bandwidth) / 1e9 for x in points], color="#333333", linewidth=1.5)
     axes.axvline(peak.ridge, color="#999999", linewidth=0.8, linestyle=":")
-    for one in computing:
-        ms = one.measured_ms or one.bound_ms
+    for layer in computing:
+        ms = layer.measured_ms or layer.bound_ms
         axes.plot(
-            one.intensity,
-            one.flops / ms / 1e6,
+            layer.intensity,
+            layer.flops / ms / 1e6,
             marker="o",
-            markersize=4 + 14 * math.sqrt(one.bound_ms / roof.bound_ms),
+            markersize=4 + 14 * math.sqrt(layer.bound_ms / roof.bound_ms),
             markeredgecolor="white",
             markeredgewidth=0.5,
-            color=colours[one.group],
+            color=colours[layer.group],
             alpha=0.85,
         )
     axes.set_xscale("log")

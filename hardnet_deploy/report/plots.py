@@ -171,6 +171,7 @@ def log_log(
     *,
     peak: float,
     slope: float,
+    lower: Sequence[float] = (),
     ident: str,
     title: str,
     description: str,
@@ -178,7 +179,10 @@ def log_log(
     y_label: str,
     key: Sequence[tuple[str, str]],
 ) -> Plot:
-    """Points and a roof, ``min(peak, slope * x)``, over two logarithmic axes: at least one, all :func:`plottable`."""
+    """Points and a roof, ``min(peak, slope * x)``, over two logarithmic axes: at least one, all :func:`plottable`.
+
+    ``lower`` are the peaks of further roofs under it.
+    """
     ridge = peak / slope
     x_values = power_ticks(min(one.x for one in points) * 0.8, max(ridge, *(one.x for one in points)) * 1.2)
     y_values = power_ticks(min(one.y for one in points) * 0.8, max(peak, *(one.y for one in points)))
@@ -187,7 +191,12 @@ def log_log(
     x = Scale(x_values[0], x_values[-1], left, right, log=True)
     y = Scale(y_values[0], y_values[-1], bottom, top, log=True)
     first = max(x_values[0], y_values[0] / slope)
-    line = [(x(first), y(first * slope)), (x(ridge), y(peak)), (x(x_values[-1]), y(peak))]
+    lines = [[(x(first), y(first * slope)), (x(ridge), y(peak)), (x(x_values[-1]), y(peak))]]
+    lines += [
+        [(x(one / slope), y(one)), (x(x_values[-1]), y(one))]
+        for one in lower
+        if y_values[0] <= one < peak and one / slope >= x_values[0]
+    ]
     return Plot(
         ident=ident,
         title=title,
@@ -203,7 +212,7 @@ def log_log(
         x_ticks=[Tick(at=x(value), text=f"{value:g}") for value in x_values],
         y_ticks=[Tick(at=y(value), text=f"{value:g}") for value in y_values],
         marks=[_mark(point, x, y) for point in points],
-        lines=[line],
+        lines=lines,
         key=key,
     )
 

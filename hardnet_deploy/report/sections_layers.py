@@ -233,6 +233,7 @@ def _target(target: Part, ident: str, model: str) -> Iterator[Block]:
             points,
             peak=flops / GIGA,
             slope=bandwidth / GIGA,
+            lower=[(peaks.part(kind).number("flops") or 0.0) / GIGA for kind in peaks.values],
             ident=ident,
             title=f"Roofline, {model}, {name}",
             description=f"{_against_roof(points, flops, bandwidth)} the roof of {_rate(flops, f'{operation}/s')} and "

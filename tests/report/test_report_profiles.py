@@ -88,3 +88,17 @@ def test_a_mixed_graph_has_both_peaks_and_its_share(tmp_path: Path) -> None:
     root = page(tmp_path, document)
     rows = table(root, f"Bounds, {MODEL}")
     assert rows["cpu, as typed: 44 % INT8"][0] == "100 GOP/s INT8; 20 GFLOP/s FP32"
+    (drawing,) = (one for one in root.one("roofline").all("svg") if one.attributes.get("role") == "img")
+    roofs = [one.attributes["points"].split() for one in drawing.all("polyline")]
+    assert len(roofs) == 2
+    (layer,) = (one for one in drawing.all("g") if "diamond" in one.attributes.get("class", ""))
+    low = float(roofs[1][0].split(",")[1])  # of FP32, whose layer lies on it
+    assert float(layer.all("path")[0].attributes["d"].split()[1].partition("l")[0]) == pytest.approx(low - 7)
+
+
+def test_a_simulated_or_untrained_profile_of_a_device_is_called_so(tmp_path: Path) -> None:
+    row = device_row(device="Simulated Nano", trained=False, profile=LAYERS)
+    text = page(tmp_path, device_results([row])).one("profile").text
+    assert row["simulated"] is True
+    assert "was profiled on a simulated device" in text
+    assert "fp16 (untrained)" in text
