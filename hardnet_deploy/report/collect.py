@@ -13,6 +13,8 @@ from hardnet_deploy.report.consistency import check_document
 from hardnet_deploy.report.documents import Document, ForeignFileError, Kind, read_document
 
 LARGEST: Final = 64 << 20  # bytes: a data set's annotations are larger, no document of ours is
+MARKS: Final = (b'"kind"', b'"schema"')
+BEGINNING: Final = 512  # bytes of a file in which a document of ours has one of these
 _NOT_ENTERED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
@@ -38,8 +40,8 @@ class Collection:
 def collect(runs: Sequence[Path]) -> Collection:
     """Read ``runs``.
 
-    A file that is named must be a document; in a folder, what is none is passed over, and what is one and cannot be
-    used is remembered, as is what is above :data:`LARGEST`. Hidden folders are not looked at. A document in two
+    A file that is named must be a document; in a folder, what is none is passed over, and what begins like one and
+    cannot be used, or is above :data:`LARGEST`, is remembered. Hidden folders are not looked at. A document in two
     places, the same to the byte, counts once; a manifest counts in each place, as it is about the file beside it.
 
     Raises:
@@ -51,21 +53,35 @@ def collect(runs: Sequence[Path]) -> Collection:
     for run in runs:
         if run.is_dir():
             for path in _json_files(run):
-                if path.stat().st_size > LARGEST:
-                    unread.append((path, f"it is larger than the {LARGEST >> 20} MiB that are looked at"))
-                    continue
                 try:
-                    document = _read(path)
+                    document = _read(path) if path.stat().st_size <= LARGEST else None
                 except ForeignFileError:
                     foreign += 1
+                    continue
                 except InputFileError as error:
-                    unread.append((path, error.what + (f": {error.got}" if error.got else "")))
+                    document, why = None, error.what + (f": {error.got}" if error.got else "")
                 else:
+                    why = f"it is larger than the {LARGEST >> 20} MiB that are looked at"
+                if document is not None:
                     documents.setdefault(_identity(document), document)
+                elif _may_be_ours(path):
+                    unread.append((path, why))
+                else:
+                    foreign += 1
         else:
             document = _named(run)
             documents.setdefault(_identity(document), document)
     return Collection(documents=tuple(documents.values()), unread=tuple(unread), foreign=foreign)
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether a file that cannot be read as a document begins like one: annotations and settings do not."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(BEGINNING)
+            return any(mark in beginning for mark in MARKS)
+    except OSError:
+        return True
 
 
 def _identity(document: Document) -> object:

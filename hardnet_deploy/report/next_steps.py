@@ -94,7 +94,7 @@ def _comparison(engine: Engine, runs: Runs) -> Missing:
     if reference is None or data is None:
         unknown = " or ".join(name for name, value in (("reference", reference), ("images", data)) if value is None)
         return Missing(what=f"{what}, by hardnet-deploy parity: no {unknown} that these runs know of")
-    words = ["hardnet-deploy", "parity", reference, label, "--data", data]
+    words = ["hardnet-deploy", "parity", reference, label, "--data", data, *_classes(runs)]
     words += ["-o", str(free_name(runs.collection, f"{Path(label).stem}.parity.json"))]
     return Missing(what=what, command=shlex.join(words), not_found=_not_found([label]))
 
@@ -123,10 +123,20 @@ def _of_its_model(engine: Engine, runs: Runs) -> str | None:
 
 def _data(runs: Runs) -> str | None:
     """Labelled images that a comparison or an evaluation of these runs was made on, as it was typed."""
+    return _typed(runs, "--data")
+
+
+def _classes(runs: Runs) -> list[str]:
+    """The option that named a checkpoint's own classes there."""
+    file = _typed(runs, "--classes")
+    return ["--classes", file] if file else []
+
+
+def _typed(runs: Runs, option: str) -> str | None:
     for document in (*runs.collection.of("parity"), *runs.collection.of("evaluation")):
         command = document.content.texts("command")
-        if "--data" in command[:-1]:
-            return command[command.index("--data") + 1]
+        if option in command[:-1]:
+            return command[command.index(option) + 1]
     return None
 
 
@@ -269,6 +279,8 @@ def _as_compared(engines: Sequence[Engine], *, code_line: bool) -> list[str]:
         trained_by = document.content.part("reference").text("code_line")
         if code_line and trained_by:
             words += ["--code-line", trained_by]
+        if "--classes" in command[:-1]:
+            words += ["--classes", command[command.index("--classes") + 1]]
         if words:
             break
     return words

@@ -26,7 +26,8 @@ def draw_curve(curve: Curve, path: Path, *, title: str) -> None:
         (3, "confidence (cross-entropy)", "tab:red"),
     ):
         axes.plot(steps, [point[column] for point in curve], label=label, color=colour, linewidth=1.2)
-    axes.set(xlabel="step", ylabel="loss per matched default box", title=title)
+    axes.set(xlabel="step", ylabel="loss per matched default box")
+    axes.set_title(title, parse_math=False)
     axes.set_ylim(0, 1.05 * max((max(point[2:]) for point in curve), default=1.0) or 1.0)
     axes.grid(alpha=0.3)
     rates = [point[1] for point in curve] or [1.0]

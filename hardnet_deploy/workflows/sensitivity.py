@@ -175,7 +175,8 @@ def _draw(result: SensitivityResult) -> None:
     axes.barh(names, [one.noise.worst for one in shown], color="#4878a8")
     axes.invert_yaxis()
     axes.set_xlabel("signal to noise of the worse head output, dB (short bars hurt most)")
-    axes.set_title(f"Each layer alone in INT8: {Path(result.engine.label).name}, {result.dataset.name}", fontsize=9)
+    title = f"Each layer alone in INT8: {Path(result.engine.label).name}, {result.dataset.name}"
+    axes.set_title(title, fontsize=9, parse_math=False)
     axes.tick_params(axis="y", labelsize=7)
     with atomic_output(result.picture) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

@@ -86,9 +86,10 @@ def test_folders_are_searched_and_what_is_no_document_is_passed_over(tmp_path: P
     save(tmp_path / "coco.json", {"images": []})
     save(tmp_path / "new.json", {**MADE["bench"], "schema": 2})
     (tmp_path / "cut.json").write_text('{"kind": "par')
+    (tmp_path / "tsconfig.json").write_text('{// comments\n"strict": true}')
     found = collect([tmp_path])
     assert [one.kind for one in found.documents] == ["parity"]
-    assert found.foreign == 1
+    assert found.foreign == 2
     assert {path.name for path, _ in found.unread} == {"new.json", "cut.json"}
 
 
@@ -96,7 +97,9 @@ def test_a_file_that_is_too_large_is_named_and_not_dropped(tmp_path: Path, monke
     save(tmp_path / "p.json", MADE["parity"])
     monkeypatch.setattr(collecting, "LARGEST", 1 << 20)
     (tmp_path / "large.json").write_text(json.dumps({**MADE["bench"], "padding": "x" * (1 << 20)}))
+    (tmp_path / "instances_train2017.json").write_text(json.dumps({"images": "x" * (1 << 20)}))
     found = collect([tmp_path])
+    assert found.foreign == 1
     assert [one.kind for one in found.documents] == ["parity"]
     ((path, why),) = found.unread
     assert path.name == "large.json"

@@ -57,7 +57,9 @@ def test_the_advice_never_names_a_file_that_is_there(tmp_path: Path) -> None:
 def test_the_advice_is_made_for_the_files(tmp_path: Path) -> None:
     artifact(tmp_path, "eight.onnx", graph={"outputs": ["logits"], "batch": 8}, preprocess={"size": 320})
     file, model = str(tmp_path / "eight.onnx"), "m=w.pth"
-    (missing,) = decision(tmp_path, parity(file, reference=pytorch(engine=model, code_line="lzx1413"))).missing
+    compared = parity(file, reference=pytorch(engine=model, code_line="lzx1413"))
+    compared["command"] += ["--classes", "my names.txt"]
+    (missing,) = decision(tmp_path, compared).missing
     words = shlex.split(missing.command)
     assert words[:4] == ["hardnet-deploy", "bench", model, file]
     for option_and_value in (
@@ -65,6 +67,7 @@ def test_the_advice_is_made_for_the_files(tmp_path: Path) -> None:
         ["--batch", "8"],
         ["--size", "320"],
         ["--code-line", "lzx1413"],
+        ["--classes", "my names.txt"],
     ):
         place = words.index(option_and_value[0])
         assert words[place : place + 2] == option_and_value
