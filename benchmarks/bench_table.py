@@ -18,7 +18,12 @@ from hardnet_deploy.bench import table_cells as cells
 from hardnet_deploy.bench.document import read_bench
 from hardnet_deploy.errors import HardnetDeployError
 
-NAMES = {"eager": "PyTorch eager", "ort-fp32": "ONNX Runtime FP32", "ort-int8": "ONNX Runtime INT8"}
+NAMES = {
+    "eager": "PyTorch eager",
+    "channels-last": "PyTorch channels-last",
+    "ort-fp32": "ONNX Runtime FP32",
+    "ort-int8": "ONNX Runtime INT8",
+}
 MARK = "\\*"
 Row = dict[str, Any]
 
