@@ -6,8 +6,9 @@ line ``{"runs", "warm_up_ms"}`` on standard input is answered with ``ms`` of eve
 loading. Between turns it waits for input, so its threads sleep while another engine is timed; caches and clocks are
 another's then, so each turn begins with untimed runs.
 
-Each loading is a process forked from one that has imported the libraries and done nothing with them: where its memory
-lies, which may make a tenth of the time, is drawn anew, and nothing is left of the loading before.
+Each loading is a process forked from one that has imported the libraries and done nothing with them, and takes its
+memory from addresses of its own: where that lies may make a tenth of the time and is drawn anew, and nothing is left of
+the loading before.
 
 This module alone loads rivals' networks and ONNX files that the caller made. Who wants models, manifests and folding
 starts a module that calls :func:`serve` with its :class:`~hardnet_deploy.bench.parts.Parts`.
@@ -20,9 +21,12 @@ import ctypes
 import dataclasses
 import importlib
 import json
+import mmap
 import os
+import secrets
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -35,6 +39,10 @@ from hardnet_deploy.errors import HardnetDeployError
 LOADING_RUNS: Final = 3
 UNLOADED: Final = 64  # exit status of a loading that another one may follow
 LIBRARIES: Final = {"torch": "torch", "onnxruntime": "onnxruntime"}
+HUGE_PAGE: Final = 2**21
+"""Of x86-64 and AArch64 Linux: within it lies what caches, and the kernel's choice of page sizes, depend on."""
+ALIGNED: Final = 16
+GAPS: Final = 3
 LIKELY_VICTIM: Final = "500"
 """oom_score_adj: where memory runs out, Linux ends this process and not the one that keeps the results."""
 
@@ -67,7 +75,8 @@ def serve(parts: Parts) -> None:
             child = os.fork()
             if child == 0:
                 _die_with_parent()
-                os._exit(_loading(side, parts, answers, runs))
+                with _moved():
+                    os._exit(_loading(side, parts, answers, runs))
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if status < 0:  # killed: so are we, for whoever looks at the reason
                 signal.signal(-status, signal.SIG_DFL)
@@ -96,6 +105,24 @@ def _loading(side: Side, parts: Parts, answers: TextIO, runs: int) -> int:
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is this side's problem and no other's
         _answer(answers, {"problem": in_one_sentence(error)})
     return 0
+
+
+@contextlib.contextmanager
+def _moved() -> Iterator[None]:
+    """Move what is allocated within, heap and mappings, by random distances.
+
+    A forked process has the layout of its parent, which the kernel drew once: without this the loadings of one worker
+    would differ less than those of two runs do.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library than Linux's
+        library = ctypes.CDLL(None)
+        library.sbrk.restype, library.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_long]
+        library.sbrk(ALIGNED * secrets.randbelow(HUGE_PAGE // ALIGNED))
+    with contextlib.ExitStack() as gaps:
+        for _ in range(GAPS):
+            pages = 1 + secrets.randbelow(HUGE_PAGE // mmap.PAGESIZE)
+            gaps.enter_context(contextlib.closing(mmap.mmap(-1, pages * mmap.PAGESIZE)))
+        yield
 
 
 def _die_with_parent() -> None:
