@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from hardnet_deploy.bench.document import check_bench, read_bench
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -127,11 +130,39 @@ def test_an_fp16_typed_graph_keeps_what_the_readme_says() -> None:
     assert f"(a drop of {result['drop_points']:.3f} points, at most {result['drop_points_at_most_95']:.3f};" in SHOWN
 
 
+def test_the_published_table_is_what_the_recorded_run_measured() -> None:
+    path = RESULTS / "bench_1080ti_1024.json"
+    command = [sys.executable, "benchmarks/bench_table.py", str(path)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed in README
+    document = read_bench(path)
+    assert document["finished"] is True
+    assert document["conditions"]["load"] is None
+    assert document["conditions"]["throttled"] is not True
+    assert not any("--trust" in word for word in document["command"])
+    protocol = document["protocol"]
+    assert (protocol["name"], protocol["size"], protocol["statistic"]) == ("1080ti-1024", 1024, "mean")
+    timed = [row for row in document["rows"] if row["measured"]]
+    assert {row["network"] for row in timed} == {"hardnet68", "resnet50", "hardnet85", "resnet101", "vgg16"}
+    assert all(row["provenance"] == "measured here" for row in timed)
+    assert shlex.join(shown_words(document["command"])) in README
+
+
+def shown_words(command: list[str]) -> list[str]:
+    """A command without the file that it saves to."""
+    place = command.index("--save")
+    return command[:place] + command[place + 2 :]
+
+
 def test_two_quick_runs_agree_as_the_readme_says() -> None:
     result = json.loads((RESULTS / "bench_agreement.json").read_text(encoding="utf-8"))
     assert result["passed"] is True
-    assert result["counted"] == 2
-    assert all(one["overlap"] for one in result["compared"] if one["counts"])
+    counted = [one for one in result["compared"] if one["counts"]]
+    assert len(counted) == result["counted"] > 0
+    assert sum(one["overlap"] for one in counted) >= result["bar"] * len(counted)
     agreeing = sum(one["overlap"] for one in result["compared"])
-    assert agreeing >= result["bar"] * len(result["compared"])
-    assert f"{agreeing} of {len(result['compared'])} ratios" in SHOWN
+    assert f"{agreeing} of {len(result['compared'])} ratios" in README
+    assert f"{result['counted']} of them" in README
+    for document in result["runs"]:
+        check_bench(document, source="bench_agreement.json")
+        assert document["conditions"]["load"] is None
