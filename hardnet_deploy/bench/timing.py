@@ -15,7 +15,8 @@ USUAL_ROUNDS: Final = 30
 """Many short turns rather than a few long ones: what a machine does to one round, a host that moves its virtual cores
 above all, it does not do to the next, and intervals over rounds need many of them."""
 USUAL_LOADINGS: Final = 6
-"""At least: two processes of one engine may differ by a tenth for as long as they live, as their memory happens to lie.
+"""Where there are rounds enough: two processes of one engine may differ by a tenth for as long as they live, as their
+memory happens to lie.
 Where loading is quick there are more, which narrows every interval."""
 StoppedBy = Literal["done", "budget", "rounds", "interrupted"]
 
